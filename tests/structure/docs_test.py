@@ -1,0 +1,51 @@
+"""Documents name only what exists: links, paths of this tree, and commands of `ostro`."""
+
+import re
+import subprocess
+from pathlib import PurePosixPath
+
+from source_tree import BUILD, SOURCE, files, finish, text
+
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+CODE = re.compile(r"`([^`\n]+)`")
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+TREE_PATH = re.compile(r"(?:\.ci|cmake|docs|fuzz|scripts|src|tests)/[\w./*<>-]*")
+COMMAND = re.compile(r"(?:^|\s)(?:build/release/)?ostro ([a-z]+)")
+
+
+def exists(path):
+    """A file, a folder, or a pattern with * or <name> that at least one file matches."""
+    pattern = re.sub(r"<\w+>", "*", path.rstrip("/.:"))
+    return any(True for _ in SOURCE.glob(pattern))
+
+
+def commands():
+    """Subcommands the program has, or None where it is not built."""
+    program = BUILD / "ostro"
+    if not program.exists():
+        return None
+    help_text = subprocess.run([str(program), "--help"], capture_output=True, text=True).stdout
+    return set(re.findall(r"^\s+([a-z]+)\s", help_text, re.MULTILINE))
+
+
+known_commands = commands()
+problems = []
+documents = files(".md")
+for name in documents:
+    content = text(name)
+    prose = FENCE.sub("", content)
+    for target in LINK.findall(prose):
+        if re.match(r"[a-z]+:", target) or target.startswith("#"):
+            continue
+        beside = PurePosixPath(name).parent / target.split("#")[0]
+        if not (SOURCE / beside).exists():
+            problems.append(f"{name}: link to {target}, which does not exist")
+    for code in CODE.findall(prose):
+        if TREE_PATH.fullmatch(code) and not exists(code):
+            problems.append(f"{name}: names {code}, which does not exist")
+    if known_commands is not None:
+        for code in CODE.findall(prose) + FENCE.findall(content):
+            for command in COMMAND.findall(code):
+                if command not in known_commands:
+                    problems.append(f"{name}: names the command `ostro {command}`, which does not exist")
+finish(problems, len(documents))
