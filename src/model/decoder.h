@@ -14,14 +14,21 @@
 namespace ostro {
 
 struct Activations {
-  RowBuffer stream;                                // [rows, width] the residual stream
-  RowBuffer normed;                                // [rows, width]
-  RowBuffer query, key, value, mixed;              // attention
-  RowBuffer gate, up, inner_out;                   // dense feed-forward
-  RowBuffer router_logits, expert_in, expert_out;  // MoE
+  RowBuffer stream;                 // [rows, width] the residual stream
+  RowBuffer normed;                 // [rows, width] norm(stream), the mixer's input
+  RowBuffer mixer_out;              // [rows, width]
+  RowBuffer query;                  // [rows, heads * head_dim]
+  RowBuffer key, value;             // [rows, kv_heads * head_dim]
+  RowBuffer attended;               // [rows, heads * head_dim]
+  RowBuffer gate, up;               // [rows, inner], or [rows * top_k, inner] sorted by expert
+  RowBuffer router_logits;          // [rows, experts]
+  RowBuffer expert_in, expert_out;  // [rows * top_k, width] sorted by expert
   Routing routing;
   ExpertRows expert_rows;
-  RowBuffer logits;  // [logit_rows, vocab]
+  RowBuffer last, last_normed;  // [logit_rows, width] the rows whose logits are wanted
+  RowBuffer logits;             // [logit_rows, vocab]
+  std::vector<KvRun> runs;
+  std::vector<AttendJob> jobs;
 };
 
 // Watches the forward pass; every part may be null.
@@ -37,10 +44,11 @@ class Decoder {
       : spec_(spec), weights_(weights), backend_(backend) {}
 
   // Runs the batch, appending to the cache. Returns logits [batch.logit_rows, vocab], valid until the next call.
-  // Throws Error(File) naming the layer when a logit is not finite.
+  // Throws Error(File) naming the first layer whose output is not finite.
   Rows forward(const Batch& batch, KvCache& cache, Activations& acts, const ForwardHooks& hooks = {}) const;
 
  private:
+  // acts.mixer_out = mix(acts.normed) of one block
   void gqa_forward(size_t block, const Batch& batch, KvCache& cache, Activations& acts) const;
   void dense_forward(size_t block, Activations& acts) const;
   void moe_forward(size_t block, const Batch& batch, Activations& acts, const ForwardHooks& hooks) const;

@@ -17,11 +17,35 @@ struct NormSpec {
   float eps = 1e-5f;
 };
 
+// A rule that stretches RoPE to longer contexts. Kept beside the frequencies it gives so that writers can say it again.
+struct RopeScaling {
+  enum class Kind : uint8_t {
+    None,
+    Linear,    // all frequencies / factor
+    Bands,     // long wavelengths / factor, short ones kept, blended between two wavelengths
+    Yarn,      // a ramp over the pairs from kept to / factor, and a factor on cos and sin (Peng et al. 2023)
+    Divisors,  // frequency i / divisors[i], as some GGUF files list them
+  };
+  Kind kind = Kind::None;
+  double factor = 1;
+  double original_context = 0;  // Bands, Yarn: positions before stretching
+  double low_frequency = 1,
+         high_frequency = 4;             // Bands: original_context / wavelength below and above which is no blend
+  double beta_fast = 32, beta_slow = 1;  // Yarn: turns within original_context at both ends of the ramp
+  bool truncate = true;                  // Yarn: the ramp begins and ends at whole dimensions
+  double magnitude = 1;                  // Yarn: factor on cos and sin
+  std::vector<double> divisors;
+};
+
 struct RopeSpec {
   RopePairing pairing = RopePairing::HalfSplit;
-  std::vector<double> inverse_frequency;  // one per pair; scaling rules are already applied
+  double theta = 10000;
+  RopeScaling scaling;
+  std::vector<double> inverse_frequency;  // one per pair; the scaling is already applied
   float magnitude = 1;                    // factor on cos and sin
 };
+// The frequencies theta^(-2i/dims), scaled.
+RopeSpec make_rope(RopePairing pairing, int64_t dims, double theta, const RopeScaling& scaling = {});
 
 // Grouped-query attention.
 struct GqaSpec {
@@ -60,7 +84,7 @@ struct BlockSpec {
 };
 
 struct ModelSpec {
-  std::string family;  // "mistral", "mixtral", "llama": for people and for the name tables only
+  std::string family;  // for people and for the name tables only
   int64_t width = 0, vocab = 0, layers = 0;
   int64_t context = 0;  // positions the model was made for
   std::vector<BlockSpec> blocks;
@@ -69,6 +93,7 @@ struct ModelSpec {
   // Special tokens, -1 when the files name none. Generation ends at any of `eos`.
   int32_t bos = -1;
   std::vector<int32_t> eos;
+  std::vector<std::string> notes;  // fields that were ignored or assumed, and why; for `ostro inspect`
 
   int64_t parameters() const;         // all
   int64_t active_parameters() const;  // used for one token: k of the experts, all embeddings counted

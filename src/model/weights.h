@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -14,9 +15,36 @@
 
 namespace ostro {
 
+// What a tensor is for: the common tongue of the tables of tensor names, of binding and of writing.
+enum class Role : uint8_t {
+  Embedding,
+  FinalNorm,
+  Output,
+  AttentionNorm,
+  Query,
+  Key,
+  Value,
+  AttentionOutput,
+  FeedForwardNorm,
+  Gate,
+  Up,
+  Down,
+  Router,
+  ExpertGate,
+  ExpertUp,
+  ExpertDown,
+};
+struct TensorId {
+  Role role = Role::Embedding;
+  int64_t layer = -1;   // -1: of no layer
+  int64_t expert = -1;  // -1: of no expert
+};
+std::string to_text(const TensorId& id);  // "layer 3, expert 5, gate projection"
+
 struct GqaWeights {
-  Matrix query, key, value,
-      output;  // [heads * head_dim, width], [kv_heads * head_dim, width] x2, [width, heads * head_dim]
+  Matrix query;       // [heads * head_dim, width]
+  Matrix key, value;  // [kv_heads * head_dim, width]
+  Matrix output;      // [width, heads * head_dim]
 };
 struct DenseWeights {
   Matrix gate, up, down;  // [inner, width] x2, [width, inner]
@@ -45,8 +73,15 @@ struct Weights {
 // Throws Error(File) naming file, tensor, shape found and shape expected.
 Weights bind_weights(const ModelSpec& spec, const WeightStore& store);
 
-// Calls visit(name for people, matrix) for every weight matrix: counting, writing, verifying.
+// Every weight matrix, and every norm, in the order of the forward pass; tied embeddings once.
 void visit_matrices(const ModelSpec& spec, const Weights& weights,
-                    const std::function<void(const std::string& role, const Matrix& matrix)>& visit);
+                    const std::function<void(const TensorId& id, const Matrix& matrix)>& visit);
+void visit_norms(const ModelSpec& spec, const Weights& weights,
+                 const std::function<void(const TensorId& id, std::span<const float> values)>& visit);
+
+// Reads every weight and throws Error(File) naming the first that is NaN or infinite. `done` is called with the number
+// of bytes read so far; it may be null.
+void verify_finite(const ModelSpec& spec, const Weights& weights, int threads,
+                   const std::function<void(uint64_t bytes)>& done = nullptr);
 
 }  // namespace ostro

@@ -1,0 +1,22 @@
+// A model, opened: its files, what it is, and its weights.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "formats/weight_store.h"
+#include "model/spec.h"
+#include "model/weights.h"
+
+namespace ostro {
+
+struct Model {
+  WeightStore store;
+  ModelSpec spec;
+  Weights weights;
+};
+
+// open_weights, read_spec, bind_weights.
+std::unique_ptr<Model> load_model(const std::string& path);
+
+}  // namespace ostro
