@@ -47,10 +47,14 @@ void check_tokenizer(const Tokenizer& tokenizer, const Model& model) {
 
 std::string_view to_text(Finish finish) {
   switch (finish) {
-    case Finish::Eos: return "eos";
-    case Finish::Stop: return "stop";
-    case Finish::Length: return "length";
-    case Finish::Cancelled: return "cancelled";
+    case Finish::Eos:
+      return "eos";
+    case Finish::Stop:
+      return "stop";
+    case Finish::Length:
+      return "length";
+    case Finish::Cancelled:
+      return "cancelled";
   }
   return "";
 }
@@ -114,9 +118,9 @@ Engine::Engine(std::unique_ptr<Model> model, std::unique_ptr<Tokenizer> tokenize
       options_(resolve(options, model_->spec)),
       backend_(make_cpu_backend(options.backend)),
       decoder_(std::make_unique<Decoder>(model_->spec, model_->weights, *backend_)),
-      cache_(std::make_unique<KvCache>(model_->spec,
-                                       KvCacheOptions{options_.context, options_.chunk, options_.sequences,
-                                                      options_.key_type, options_.value_type})),
+      cache_(
+          std::make_unique<KvCache>(model_->spec, KvCacheOptions{options_.context, options_.chunk, options_.sequences,
+                                                                 options_.key_type, options_.value_type})),
       scheduler_({options_.step_tokens, options_.chunk, options_.sequences}) {}
 
 std::vector<int32_t> Engine::encode_prompt(std::string_view text, bool parse_special) const {
@@ -145,8 +149,8 @@ int64_t Engine::submit(Request request) {
   if (request.predict < 0 || request.predict > room) request.predict = room;
 
   const int64_t number = scheduler_.add(request.prompt);
-  Running running{std::move(request), {}, std::nullopt, StopStrings({}), false};
-  running.stops = StopStrings(running.request.stop);
+  Running& running = requests_.emplace(number, StopStrings(request.stop)).first->second;
+  running.request = std::move(request);
   running.result.prompt_tokens = length;
   if (tokenizer_) {
     running.decoder.emplace(*tokenizer_);
@@ -154,8 +158,7 @@ int64_t Engine::submit(Request request) {
     const int32_t last = running.request.prompt.back();
     if (running.request.continues_text && last < tokenizer_->vocab_size()) running.decoder->push(last);
   }
-  auto& placed = requests_.emplace(number, std::move(running)).first->second;
-  if (placed.request.predict == 0) finish(number, placed, Finish::Length);
+  if (running.request.predict == 0) finish(number, running, Finish::Length);
   return number;
 }
 
@@ -239,11 +242,11 @@ std::optional<Result> Engine::take(int64_t request) {
   return result;
 }
 
-Result Engine::run(Request request, const std::function<bool()>& stop_asked, const ForwardHooks& hooks) {
+Result Engine::run(Request request, const std::function<bool(int64_t)>& go_on, const ForwardHooks& hooks) {
   const int64_t number = submit(std::move(request));
   while (true) {
     if (auto result = take(number)) return std::move(*result);
-    if (stop_asked && stop_asked()) {
+    if (go_on && !go_on(number)) {
       cancel(number);
     } else {
       CHECK(step(hooks));

@@ -85,8 +85,10 @@ class Engine {
   void cancel(int64_t request);
   // The result, once it is finished.
   std::optional<Result> take(int64_t request);
-  // submit, step until finished; `stop_asked`, which may be null, is asked between steps.
-  Result run(Request request, const std::function<bool()>& stop_asked = nullptr, const ForwardHooks& hooks = {});
+  // submit, then step until finished. `go_on`, which may be null, is asked before each step, with the request's number;
+  // false cancels.
+  Result run(Request request, const std::function<bool(int64_t number)>& go_on = nullptr,
+             const ForwardHooks& hooks = {});
 
   // Rows of the prompt of a running request that are done.
   int64_t prompt_done(int64_t request) const;
@@ -105,6 +107,7 @@ class Engine {
 
  private:
   struct Running {
+    explicit Running(StopStrings stop_strings) : stops(std::move(stop_strings)) {}
     Request request;
     Result result;
     std::optional<StreamDecoder> decoder;

@@ -1,5 +1,5 @@
-// Brings mapped weights into memory in the order of the file, at the speed of the disk, instead of page by page when the
-// first token needs them.
+// Brings mapped weights into memory in the order of the file, at the speed of the disk, instead of page by page when
+// the first token needs them.
 #pragma once
 
 #include <cstdint>

@@ -19,9 +19,7 @@ struct Candidate {
 };
 
 // Falling logits, rising ids where they are equal.
-bool before(const Candidate& a, const Candidate& b) {
-  return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
-}
+bool before(const Candidate& a, const Candidate& b) { return a.logit > b.logit || (a.logit == b.logit && a.id < b.id); }
 
 // A token seen before has its logit divided (multiplied where negative) by the repeat penalty, and lowered by
 // count * frequency + presence.
@@ -35,8 +33,8 @@ void penalize(std::span<float> logits, const SamplingParams& params, std::span<c
     if (id < 0 || static_cast<size_t>(id) >= logits.size()) continue;
     float& logit = logits[static_cast<size_t>(id)];
     const double scaled = logit > 0 ? logit / params.repeat_penalty : logit * params.repeat_penalty;
-    logit = static_cast<float>(scaled - static_cast<double>(count) * params.frequency_penalty -
-                               params.presence_penalty);
+    logit =
+        static_cast<float>(scaled - static_cast<double>(count) * params.frequency_penalty - params.presence_penalty);
   }
 }
 
@@ -50,11 +48,9 @@ std::vector<Candidate> take_top_k(std::span<const float> logits, int64_t top_k) 
   return all;
 }
 
-// Probabilities of logits / temperature; the first candidate has the largest logit.
+// Probabilities of logits / temperature. The first candidate has the largest logit.
 void softmax(std::vector<Candidate>& candidates, double temperature) {
-  const double largest = *std::max_element(candidates.begin(), candidates.end(), [](const auto& a, const auto& b) {
-                            return a.logit < b.logit;
-                          }) .logit;
+  const double largest = candidates.front().logit;
   double sum = 0;
   for (auto& c : candidates) sum += c.probability = std::exp((static_cast<double>(c.logit) - largest) / temperature);
   for (auto& c : candidates) c.probability /= sum;

@@ -13,8 +13,7 @@ int64_t common_prefix(const std::vector<int32_t>& a, const std::vector<int32_t>&
 
 }  // namespace
 
-Scheduler::Scheduler(const SchedulerOptions& options)
-    : options_(options), slots_(static_cast<size_t>(options.slots)) {
+Scheduler::Scheduler(const SchedulerOptions& options) : options_(options), slots_(static_cast<size_t>(options.slots)) {
   CHECK(options.slots >= 1 && options.chunk >= 1 && options.step_tokens >= options.slots);
 }
 
@@ -115,7 +114,8 @@ void Scheduler::clear() {
 }
 
 Scheduler::Sequence& Scheduler::running(int64_t sequence) {
-  const auto found = std::find_if(running_.begin(), running_.end(), [&](const auto& s) { return s.number == sequence; });
+  const auto found =
+      std::find_if(running_.begin(), running_.end(), [&](const auto& s) { return s.number == sequence; });
   CHECK(found != running_.end());
   return *found;
 }

@@ -11,11 +11,17 @@ StopStrings::StopStrings(std::vector<std::string> stops) : stops_(std::move(stop
 std::string StopStrings::push(std::string_view piece) {
   if (stopped_) return "";
   held_ += piece;
-  size_t first = std::string::npos;
-  for (const auto& stop : stops_) first = std::min(first, held_.find(stop));
-  if (first != std::string::npos) {
+  // The match that ends first, so that the cut into pieces does not matter; of several, the longest.
+  size_t begin = std::string::npos, end = std::string::npos;
+  for (const auto& stop : stops_) {
+    const size_t found = held_.find(stop);
+    if (found == std::string::npos || found + stop.size() > end) continue;
+    begin = found + stop.size() < end ? found : std::min(begin, found);
+    end = found + stop.size();
+  }
+  if (end != std::string::npos) {
     stopped_ = true;
-    std::string shown = held_.substr(0, first);
+    std::string shown = held_.substr(0, begin);
     held_.clear();
     return shown;
   }
