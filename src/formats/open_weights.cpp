@@ -19,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kHuggingFaceStem = "model";
-constexpr const char* kMistralStem = "consolidated";
+constexpr const char* kNativeStem = "consolidated";
 constexpr size_t kNamesShown = 5;
 
 std::string some_of(const std::vector<std::string>& names) {
@@ -98,29 +98,29 @@ class Opener {
   void open_folder(const std::string& named_file) {
     names_ = list_folder(store_.folder);
     const auto hugging_face = safetensors_files(kHuggingFaceStem);
-    const auto mistral = mistral_files();
+    const auto native = native_files();
     const auto gguf = gguf_models();
-    const bool wants_mistral = named_file.starts_with(kMistralStem) || named_file == "params.json";
-    if (contains(names_, "config.json") && !hugging_face.empty() && !(wants_mistral && !mistral.empty())) {
+    const bool wants_native = named_file.starts_with(kNativeStem) || named_file == "params.json";
+    if (contains(names_, "config.json") && !hugging_face.empty() && !(wants_native && !native.empty())) {
       store_.format = CheckpointFormat::HuggingFace;
       store_.config = read_json_file(in_folder("config.json"));
       if (contains(names_, "generation_config.json")) {
         store_.generation_config = read_json_file(in_folder("generation_config.json"));
       }
       open_safetensors_files(hugging_face, kHuggingFaceStem);
-    } else if (contains(names_, "params.json") && !mistral.empty()) {
+    } else if (contains(names_, "params.json") && !native.empty()) {
       store_.format = CheckpointFormat::Mistral;
       store_.config = read_json_file(in_folder("params.json"));
-      if (mistral.front().ends_with(".safetensors")) {
-        open_safetensors_files(mistral, kMistralStem);
+      if (native.front().ends_with(".safetensors")) {
+        open_safetensors_files(native, kNativeStem);
       } else {
-        check_present(mistral);
-        for (const auto& name : mistral) add_torch(name);
+        check_present(native);
+        for (const auto& name : native) add_torch(name);
       }
     } else if (gguf.size() == 1 && named_file.empty()) {
       open_gguf(gguf.front());
     } else {
-      explain_missing(hugging_face, mistral, gguf);
+      explain_missing(hugging_face, native, gguf);
     }
     const bool opened = std::ranges::any_of(
         store_.files, [&](const auto& file) { return fs::path(file->path()).filename() == named_file; });
@@ -231,11 +231,11 @@ class Opener {
   }
 
   // consolidated.safetensors and its sharded form, else consolidated.00.pth, .01.pth, ... or the same with .pt.
-  std::vector<std::string> mistral_files() const {
-    auto found = safetensors_files(kMistralStem);
+  std::vector<std::string> native_files() const {
+    auto found = safetensors_files(kNativeStem);
     for (const char* suffix : {".pth", ".pt"}) {
       if (!found.empty()) break;
-      const std::string head = std::string(kMistralStem) + ".";
+      const std::string head = std::string(kNativeStem) + ".";
       for (const std::string_view name : names_) {
         if (!name.starts_with(head) || !name.ends_with(suffix) || name.size() != head.size() + 2 + strlen(suffix))
           continue;
@@ -297,14 +297,14 @@ class Opener {
   }
 
   [[noreturn]] void explain_missing(const std::vector<std::string>& hugging_face,
-                                    const std::vector<std::string>& mistral,
+                                    const std::vector<std::string>& native,
                                     const std::vector<std::string>& gguf) const {
     const std::string& folder = store_.folder;
     if (!hugging_face.empty()) {
       throw_error(ErrorKind::File, "{}: {} is there, config.json is missing", folder, hugging_face.front());
     }
-    if (!mistral.empty()) {
-      throw_error(ErrorKind::File, "{}: {} is there, params.json is missing", folder, mistral.front());
+    if (!native.empty()) {
+      throw_error(ErrorKind::File, "{}: {} is there, params.json is missing", folder, native.front());
     }
     if (gguf.size() > 1) {
       throw_error(ErrorKind::File, "{}: several GGUF models, name one: {}", folder, some_of(gguf));
