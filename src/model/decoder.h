@@ -25,10 +25,11 @@ struct Activations {
   RowBuffer expert_in, expert_out;  // [rows * top_k, width] sorted by expert
   Routing routing;
   ExpertRows expert_rows;
-  RowBuffer last, last_normed;  // [logit_rows, width] the rows whose logits are wanted
-  RowBuffer logits;             // [logit_rows, vocab]
+  RowBuffer last;    // [logit_rows, width] the rows whose logits are wanted, after the final norm
+  RowBuffer logits;  // [logit_rows, vocab]
   std::vector<KvRun> runs;
   std::vector<AttendJob> jobs;
+  std::vector<size_t> run_ends;
 };
 
 // Watches the forward pass; every part may be null.
@@ -48,10 +49,13 @@ class Decoder {
   Rows forward(const Batch& batch, KvCache& cache, Activations& acts, const ForwardHooks& hooks = {}) const;
 
  private:
-  // acts.mixer_out = mix(acts.normed) of one block
-  void gqa_forward(size_t block, const Batch& batch, KvCache& cache, Activations& acts) const;
-  void dense_forward(size_t block, Activations& acts) const;
-  void moe_forward(size_t block, const Batch& batch, Activations& acts, const ForwardHooks& hooks) const;
+  // acts.mixer_out = mix(acts.normed), for each kind of mixer
+  void gqa_forward(size_t block, const GqaSpec& spec, const GqaWeights& weights, const Batch& batch, KvCache& cache,
+                   Activations& acts) const;
+  void dense_forward(const DenseSpec& spec, const DenseWeights& weights, Activations& acts) const;
+  void moe_forward(const BlockSpec& block, const MoeSpec& spec, const MoeWeights& weights, const Batch& batch,
+                   Activations& acts, RoutingObserver* observer) const;
+  Rows project_logits(const Batch& batch, Activations& acts) const;
 
   const ModelSpec& spec_;
   const Weights& weights_;

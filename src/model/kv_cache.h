@@ -35,8 +35,9 @@ class KvCache {
   uint64_t bytes_in_use() const;
   static uint64_t bytes_per_token(const ModelSpec& spec, DType key_type, DType value_type);
 
-  // Stores the keys and values [rows, kv_heads * head_dim] of a batch at their positions. `block` is an index into
-  // spec.blocks of an attention block.
+  int64_t length(int32_t sequence) const;  // positions stored
+  // Stores the keys and values [rows, kv_heads * head_dim] of a batch at their positions, which follow those
+  // stored before. `block` is an index into spec.blocks of an attention block.
   void append(Backend& backend, size_t block, const Batch& batch, Rows keys, Rows values);
   // The attention shape of a block with this cache's layout filled in.
   AttendShape shape(size_t block) const;

@@ -1,0 +1,153 @@
+#include "model/decoder.h"
+
+#include <array>
+#include <bit>
+
+#include "base/error.h"
+
+namespace ostro {
+
+namespace {
+
+bool all_finite(std::span<const float> values) {
+  // The exponent bits are all set in infinities and NaNs alone. Without a branch, so that the loop is vectorised.
+  uint32_t bad = 0;
+  for (const float value : values) bad |= (std::bit_cast<uint32_t>(value) & 0x7f800000u) == 0x7f800000u ? 1u : 0u;
+  return bad == 0;
+}
+
+void require_finite(Rows rows, const std::string& where) {
+  if (all_finite(rows.values())) return;
+  int64_t row = 0;
+  while (all_finite(rows.slice(row, 1).values())) ++row;
+  throw_error(ErrorKind::File,
+              "{}: a value of row {} of {} is not finite; the weights are damaged, or too large for float32", where,
+              row, rows.rows);
+}
+
+bool ends_layer(const ModelSpec& spec, size_t block) {
+  return block + 1 == spec.blocks.size() || spec.blocks[block + 1].layer != spec.blocks[block].layer;
+}
+
+}  // namespace
+
+Rows Decoder::forward(const Batch& batch, KvCache& cache, Activations& acts, const ForwardHooks& hooks) const {
+  CHECK(batch.rows() > 0 && batch.positions.size() == batch.tokens.size());
+  for (const int32_t token : batch.tokens) CHECK(token >= 0 && token < spec_.vocab);
+
+  const Rows stream = acts.stream.resize(batch.rows(), spec_.width);
+  backend_.embed(stream, weights_.embedding, batch.tokens, 1);
+  for (size_t b = 0; b < spec_.blocks.size(); ++b) {
+    const BlockSpec& block = spec_.blocks[b];
+    const BlockWeights& weights = weights_.blocks[b];
+    const Rows normed = acts.normed.resize(batch.rows(), spec_.width);
+    backend_.normalize(normed, stream, weights.norm, block.norm.kind, block.norm.eps);
+    if (const auto* gqa = std::get_if<GqaSpec>(&block.mixer)) {
+      gqa_forward(b, *gqa, std::get<GqaWeights>(weights.mixer), batch, cache, acts);
+    } else if (const auto* dense = std::get_if<DenseSpec>(&block.mixer)) {
+      dense_forward(*dense, std::get<DenseWeights>(weights.mixer), acts);
+    } else if (const auto* moe = std::get_if<MoeSpec>(&block.mixer)) {
+      moe_forward(block, *moe, std::get<MoeWeights>(weights.mixer), batch, acts, hooks.routing);
+    }
+    backend_.add(stream, acts.mixer_out.view());
+    if (!ends_layer(spec_, b)) continue;
+    require_finite(stream, fmt::format("the output of layer {}", block.layer));
+    if (hooks.hidden) hooks.hidden(block.layer, batch, stream);
+  }
+  return project_logits(batch, acts);
+}
+
+// Vaswani et al. 2017; queries share keys and values in groups (Ainslie et al. 2023), positions enter by rotation
+// (Su et al. 2021). The cache holds keys after their rotation.
+void Decoder::gqa_forward(size_t block, const GqaSpec& spec, const GqaWeights& weights, const Batch& batch,
+                          KvCache& cache, Activations& acts) const {
+  const int64_t rows = batch.rows();
+  const Rows normed = acts.normed.view();
+  const Rows query = acts.query.resize(rows, weights.query.rows);
+  const Rows key = acts.key.resize(rows, weights.key.rows);
+  const Rows value = acts.value.resize(rows, weights.value.rows);
+  backend_.linear(std::array{Product{weights.query, query}, Product{weights.key, key}, Product{weights.value, value}},
+                  normed);
+
+  const RopeSpec& rope = spec.rope;
+  backend_.rope(query, batch.positions, spec.head_dim, rope.inverse_frequency, rope.magnitude, rope.pairing);
+  backend_.rope(key, batch.positions, spec.head_dim, rope.inverse_frequency, rope.magnitude, rope.pairing);
+  cache.append(backend_, block, batch, key, value);
+
+  // All runs first: the jobs' spans must not move.
+  acts.runs.clear();
+  acts.jobs.clear();
+  std::vector<size_t>& ends = acts.run_ends;
+  ends.clear();
+  for (const SequenceRows& part : batch.sequences) {
+    const int64_t first_position = batch.positions[static_cast<size_t>(part.first_row)];
+    cache.runs(acts.runs, block, part.sequence, first_position, part.count);
+    ends.push_back(acts.runs.size());
+  }
+  size_t begin = 0;
+  for (size_t s = 0; s < batch.sequences.size(); ++s) {
+    const SequenceRows& part = batch.sequences[s];
+    const int64_t first_position = batch.positions[static_cast<size_t>(part.first_row)];
+    acts.jobs.push_back(
+        {part.first_row, part.count, first_position, std::span(acts.runs).subspan(begin, ends[s] - begin)});
+    begin = ends[s];
+  }
+  const Rows attended = acts.attended.resize(rows, weights.output.cols);
+  backend_.attend(attended, query, cache.shape(block), acts.jobs);
+
+  const Rows out = acts.mixer_out.resize(rows, spec_.width);
+  backend_.linear(std::array{Product{weights.output, out}}, attended);
+}
+
+// SwiGLU (Shazeer 2020): down(silu(gate(x)) * up(x))
+void Decoder::dense_forward(const DenseSpec& spec, const DenseWeights& weights, Activations& acts) const {
+  const Rows normed = acts.normed.view();
+  const Rows gate = acts.gate.resize(normed.rows, spec.inner);
+  const Rows up = acts.up.resize(normed.rows, spec.inner);
+  backend_.linear(std::array{Product{weights.gate, gate}, Product{weights.up, up}}, normed);
+  backend_.swiglu(gate, gate, up);
+  const Rows out = acts.mixer_out.resize(normed.rows, spec_.width);
+  backend_.linear(std::array{Product{weights.down, out}}, gate);
+}
+
+// Sparsely gated experts (Shazeer et al. 2017), dropless (Gale et al. 2022): the tokens of an expert lie together, and
+// each expert runs over exactly its rows. y = sum over the chosen experts of weight * expert(x)
+void Decoder::moe_forward(const BlockSpec& block, const MoeSpec& spec, const MoeWeights& weights, const Batch& batch,
+                          Activations& acts, RoutingObserver* observer) const {
+  const Rows normed = acts.normed.view();
+  const Rows router_logits = acts.router_logits.resize(normed.rows, spec.router.experts);
+  backend_.linear(std::array{Product{weights.router, router_logits}}, normed);
+  route_tokens(acts.routing, spec.router, router_logits);
+  if (observer != nullptr) observer->on_route(block, batch, acts.routing);
+  sort_by_expert(acts.expert_rows, acts.routing);
+
+  const ExpertRows& sorted = acts.expert_rows;
+  const auto choices = static_cast<int64_t>(sorted.token.size());
+  const Rows in = acts.expert_in.resize(choices, spec_.width);
+  backend_.gather(in, normed, sorted.token);
+  const Rows gate = acts.gate.resize(choices, spec.expert.inner);
+  const Rows up = acts.up.resize(choices, spec.expert.inner);
+  backend_.grouped_linear(std::array{GroupedProduct{weights.gate, gate}, GroupedProduct{weights.up, up}}, in,
+                          sorted.first_row);
+  backend_.swiglu(gate, gate, up);
+  const Rows expert_out = acts.expert_out.resize(choices, spec_.width);
+  backend_.grouped_linear(std::array{GroupedProduct{weights.down, expert_out}}, gate, sorted.first_row);
+
+  const Rows out = acts.mixer_out.resize(normed.rows, spec_.width);
+  backend_.weighted_sum(out, expert_out, sorted.slot, acts.routing.weight, spec.router.top_k);
+}
+
+Rows Decoder::project_logits(const Batch& batch, Activations& acts) const {
+  const auto wanted = static_cast<int64_t>(batch.logit_rows.size());
+  const Rows logits = acts.logits.resize(wanted, spec_.vocab);
+  if (wanted == 0) return logits;
+  const Rows last = acts.last.resize(wanted, spec_.width);
+  backend_.gather(last, acts.stream.view(), batch.logit_rows);
+  const NormSpec& norm = spec_.final_norm;
+  backend_.normalize(last, last, weights_.final_norm, norm.kind, norm.eps);
+  backend_.linear(std::array{Product{weights_.output, logits}}, last);
+  require_finite(logits, "the logits, after the last layer");
+  return logits;
+}
+
+}  // namespace ostro

@@ -1,0 +1,81 @@
+#include "model/routing.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+
+namespace ostro {
+
+namespace {
+
+void score_row(std::span<float> score, std::span<const float> logits, Score kind) {
+  if (kind == Score::Sigmoid) {
+    for (size_t e = 0; e < score.size(); ++e) score[e] = 1.0f / (1.0f + std::exp(-logits[e]));
+    return;
+  }
+  const float most = *std::max_element(logits.begin(), logits.end());
+  float sum = 0;
+  for (size_t e = 0; e < score.size(); ++e) {
+    score[e] = std::exp(logits[e] - most);
+    sum += score[e];
+  }
+  for (float& s : score) s /= sum;
+}
+
+// The k highest scores by falling score, the lower index first among equals.
+void select_row(std::span<int32_t> expert, std::span<const float> score) {
+  const size_t k = expert.size();
+  size_t kept = 0;
+  for (size_t e = 0; e < score.size(); ++e) {
+    size_t place = kept;
+    while (place > 0 && score[e] > score[static_cast<size_t>(expert[place - 1])]) --place;
+    if (place == k) continue;
+    if (kept < k) ++kept;
+    for (size_t i = kept - 1; i > place; --i) expert[i] = expert[i - 1];
+    expert[place] = static_cast<int32_t>(e);
+  }
+}
+
+}  // namespace
+
+void route_tokens(Routing& routing, const RouterSpec& spec, Rows logits) {
+  CHECK(logits.width == spec.experts);
+  routing.tokens = logits.rows;
+  routing.experts = spec.experts;
+  routing.top_k = spec.top_k;
+  const auto experts = static_cast<size_t>(spec.experts), k = static_cast<size_t>(spec.top_k);
+  const auto tokens = static_cast<size_t>(logits.rows);
+  routing.expert.resize(tokens * k);
+  routing.weight.resize(tokens * k);
+  routing.score.resize(tokens * experts);
+
+  for (size_t t = 0; t < tokens; ++t) {
+    const std::span score(routing.score.data() + t * experts, experts);
+    const std::span expert(routing.expert.data() + t * k, k);
+    const std::span weight(routing.weight.data() + t * k, k);
+    score_row(score, {logits.row(static_cast<int64_t>(t)), experts}, spec.score);
+    select_row(expert, score);
+    float sum = 0;
+    for (size_t j = 0; j < k; ++j) sum += weight[j] = score[static_cast<size_t>(expert[j])];
+    const float scale = spec.renormalize ? spec.weight_scale / sum : spec.weight_scale;
+    for (float& w : weight) w *= scale;
+  }
+}
+
+void sort_by_expert(ExpertRows& rows, const Routing& routing) {
+  const size_t choices = routing.expert.size();
+  rows.first_row.assign(static_cast<size_t>(routing.experts) + 1, 0);
+  rows.token.resize(choices);
+  rows.slot.resize(choices);
+  for (const int32_t expert : routing.expert) ++rows.first_row[static_cast<size_t>(expert) + 1];
+  for (size_t e = 1; e < rows.first_row.size(); ++e) rows.first_row[e] += rows.first_row[e - 1];
+  std::vector<int64_t> next(rows.first_row.begin(), rows.first_row.end() - 1);
+  for (size_t choice = 0; choice < choices; ++choice) {
+    const int64_t row = next[static_cast<size_t>(routing.expert[choice])]++;
+    rows.token[static_cast<size_t>(row)] = static_cast<int64_t>(choice) / routing.top_k;
+    rows.slot[choice] = row;
+  }
+}
+
+}  // namespace ostro

@@ -1,0 +1,109 @@
+#include "model/spec.h"
+
+#include <cmath>
+
+#include "base/error.h"
+
+namespace ostro {
+
+namespace {
+
+// Larger than any model, small enough that no product of a few of these overflows.
+constexpr int64_t kMostLayers = 4096, kMostHeads = 4096, kMostHeadDim = 4096, kMostExperts = 65536;
+constexpr int64_t kMostWidth = int64_t{1} << 20, kMostVocab = int64_t{1} << 26, kMostContext = int64_t{1} << 31;
+
+struct Checker {
+  const std::string& source;
+
+  void range(const char* what, int64_t value, int64_t most) const {
+    if (value < 1 || value > most) {
+      throw_error(ErrorKind::File, "{}: {} is {}, expected 1 to {}", source, what, value, most);
+    }
+  }
+  template <typename... Args>
+  void require(bool holds, fmt::format_string<Args...> format, Args&&... args) const {
+    if (!holds) throw_error(ErrorKind::File, "{}: {}", source, fmt::format(format, std::forward<Args>(args)...));
+  }
+
+  void norm(const NormSpec& norm) const {
+    require(std::isfinite(norm.eps) && norm.eps > 0, "the epsilon of the norms is {}, expected a positive number",
+            norm.eps);
+  }
+  void dense(const DenseSpec& dense) const { range("the feed-forward width", dense.inner, kMostWidth); }
+  void operator()(const DenseSpec& spec) const { dense(spec); }
+
+  void operator()(const GqaSpec& gqa) const {
+    range("the number of attention heads", gqa.query_heads, kMostHeads);
+    range("the number of key-value heads", gqa.kv_heads, kMostHeads);
+    require(gqa.query_heads % gqa.kv_heads == 0, "{} attention heads are not a multiple of {} key-value heads",
+            gqa.query_heads, gqa.kv_heads);
+    range("the head dimension", gqa.head_dim, kMostHeadDim);
+    require(gqa.head_dim % 2 == 0, "the head dimension is {}, expected an even number", gqa.head_dim);
+    require(2 * static_cast<int64_t>(gqa.rope.inverse_frequency.size()) <= gqa.head_dim,
+            "RoPE turns {} dimensions of a head of {}", 2 * gqa.rope.inverse_frequency.size(), gqa.head_dim);
+    require(std::isfinite(gqa.rope.theta) && gqa.rope.theta > 0, "the base of RoPE is {}, expected a positive number",
+            gqa.rope.theta);
+    for (const double frequency : gqa.rope.inverse_frequency) {
+      require(std::isfinite(frequency) && frequency > 0, "the scaling of RoPE gives the frequency {}", frequency);
+    }
+    require(std::isfinite(gqa.rope.magnitude), "the magnitude of RoPE is {}", gqa.rope.magnitude);
+    require(gqa.window >= 0 && gqa.window <= kMostContext, "the attention window is {}, expected 1 to {}", gqa.window,
+            kMostContext);
+  }
+
+  void operator()(const MoeSpec& moe) const {
+    range("the number of experts", moe.router.experts, kMostExperts);
+    range("the number of experts for each token", moe.router.top_k, moe.router.experts);
+    require(std::isfinite(moe.router.weight_scale), "the scale of the expert weights is {}", moe.router.weight_scale);
+    dense(moe.expert);
+  }
+};
+
+// Counts in float64: exact up to 2^53, and it cannot overflow.
+struct Counter {
+  double width;
+  bool active;
+
+  double operator()(const GqaSpec& gqa) const {
+    return 2 * width * static_cast<double>(gqa.head_dim * (gqa.query_heads + gqa.kv_heads));
+  }
+  double operator()(const DenseSpec& dense) const { return 3 * width * static_cast<double>(dense.inner); }
+  double operator()(const MoeSpec& moe) const {
+    const int64_t used = active ? moe.router.top_k : moe.router.experts;
+    return static_cast<double>(moe.router.experts) * width + static_cast<double>(used) * (*this)(moe.expert);
+  }
+};
+constexpr double kMostParameters = 0x1p53;
+
+double count(const ModelSpec& spec, bool active) {
+  const auto width = static_cast<double>(spec.width);
+  double sum = (spec.tied_embeddings ? 1 : 2) * static_cast<double>(spec.vocab) * width + width;
+  for (const BlockSpec& block : spec.blocks) sum += width + std::visit(Counter{width, active}, block.mixer);
+  return sum;
+}
+
+}  // namespace
+
+int64_t ModelSpec::parameters() const { return static_cast<int64_t>(count(*this, false)); }
+int64_t ModelSpec::active_parameters() const { return static_cast<int64_t>(count(*this, true)); }
+
+void validate(const ModelSpec& spec, const std::string& source) {
+  const Checker check{source};
+  check.range("the width", spec.width, kMostWidth);
+  check.range("the vocabulary size", spec.vocab, kMostVocab);
+  check.range("the number of layers", spec.layers, kMostLayers);
+  check.range("the context length", spec.context, kMostContext);
+  check.norm(spec.final_norm);
+  for (const BlockSpec& block : spec.blocks) {
+    check.norm(block.norm);
+    std::visit(check, block.mixer);
+  }
+  check.require(count(spec, false) < kMostParameters, "the sizes give {:.2g} parameters", count(spec, false));
+  check.require(spec.bos >= -1 && spec.bos < spec.vocab, "the BOS token is {}, outside the vocabulary of {}", spec.bos,
+                spec.vocab);
+  for (const int32_t eos : spec.eos) {
+    check.require(eos >= 0 && eos < spec.vocab, "an EOS token is {}, outside the vocabulary of {}", eos, spec.vocab);
+  }
+}
+
+}  // namespace ostro

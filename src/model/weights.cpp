@@ -1,0 +1,372 @@
+#include "model/weights.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <set>
+
+#include "base/error.h"
+#include "base/threads.h"
+#include "model/tensor_names.h"
+#include "tensor/quant.h"
+
+namespace ostro {
+
+namespace {
+
+using Shape = std::vector<int64_t>;
+
+const char* name_of(Role role) {
+  switch (role) {
+    case Role::Embedding:
+      return "token embeddings";
+    case Role::FinalNorm:
+      return "final norm";
+    case Role::Output:
+      return "output projection";
+    case Role::AttentionNorm:
+      return "attention norm";
+    case Role::Query:
+      return "query projection";
+    case Role::Key:
+      return "key projection";
+    case Role::Value:
+      return "value projection";
+    case Role::AttentionOutput:
+      return "attention output";
+    case Role::FeedForwardNorm:
+      return "feed-forward norm";
+    case Role::Router:
+      return "router";
+    case Role::Gate:
+    case Role::ExpertGate:
+      return "gate projection";
+    case Role::Up:
+    case Role::ExpertUp:
+      return "up projection";
+    case Role::Down:
+    case Role::ExpertDown:
+      break;
+  }
+  return "down projection";
+}
+
+std::string brackets(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+
+// [rows, cols] -> [cols, rows] of values of `size` bytes, in squares that stay in the first-level cache.
+void transpose(std::byte* out, const std::byte* in, int64_t rows, int64_t cols, size_t size) {
+  constexpr int64_t kSquare = 32;
+  for (int64_t r0 = 0; r0 < rows; r0 += kSquare) {
+    for (int64_t c0 = 0; c0 < cols; c0 += kSquare) {
+      for (int64_t r = r0; r < std::min(rows, r0 + kSquare); ++r) {
+        for (int64_t c = c0; c < std::min(cols, c0 + kSquare); ++c) {
+          std::memcpy(out + static_cast<size_t>(c * rows + r) * size, in + static_cast<size_t>(r * cols + c) * size,
+                      size);
+        }
+      }
+    }
+  }
+}
+
+class Binder {
+ public:
+  Binder(const ModelSpec& spec, const WeightStore& store) : spec_(spec), store_(store) {
+    for (const auto& [name, tensor] : store.tensors) unexplained_.insert(name);
+  }
+
+  Weights bind() {
+    out_.owners.assign(store_.files.begin(), store_.files.end());
+    out_.embedding = matrix({Role::Embedding}, spec_.vocab, spec_.width);
+    for (const BlockSpec& block : spec_.blocks) {
+      const Role norm_role = std::holds_alternative<GqaSpec>(block.mixer) ? Role::AttentionNorm : Role::FeedForwardNorm;
+      std::vector<float> weight = norm({norm_role, block.layer});
+      out_.blocks.push_back(
+          {std::move(weight), std::visit([&](const auto& mixer) { return bind(mixer, block.layer); }, block.mixer)});
+    }
+    out_.final_norm = norm({Role::FinalNorm});
+    out_.output = spec_.tied_embeddings ? tied_output() : matrix({Role::Output}, spec_.vocab, spec_.width);
+    explain_ignored();
+    refuse_unexplained();
+    write_notes();
+    return std::move(out_);
+  }
+
+ private:
+  struct Found {
+    const TensorName* name = nullptr;
+    const TensorEntry* tensor = nullptr;
+  };
+
+  MixerWeights bind(const GqaSpec& gqa, int64_t layer) {
+    const int64_t queries = gqa.query_heads * gqa.head_dim, keys = gqa.kv_heads * gqa.head_dim;
+    GqaWeights weights;
+    weights.query = matrix({Role::Query, layer}, queries, spec_.width);
+    weights.key = matrix({Role::Key, layer}, keys, spec_.width);
+    weights.value = matrix({Role::Value, layer}, keys, spec_.width);
+    weights.output = matrix({Role::AttentionOutput, layer}, spec_.width, queries);
+    return weights;
+  }
+
+  MixerWeights bind(const DenseSpec& dense, int64_t layer) {
+    return DenseWeights{matrix({Role::Gate, layer}, dense.inner, spec_.width),
+                        matrix({Role::Up, layer}, dense.inner, spec_.width),
+                        matrix({Role::Down, layer}, spec_.width, dense.inner)};
+  }
+
+  MixerWeights bind(const MoeSpec& moe, int64_t layer) {
+    MoeWeights weights;
+    const int64_t experts = moe.router.experts;
+    weights.router = matrix({Role::Router, layer}, experts, spec_.width);
+    for (int64_t e = 0; e < experts; ++e) {
+      weights.gate.push_back(expert({Role::ExpertGate, layer, e}, experts, moe.expert.inner, spec_.width));
+      weights.up.push_back(expert({Role::ExpertUp, layer, e}, experts, moe.expert.inner, spec_.width));
+      weights.down.push_back(expert({Role::ExpertDown, layer, e}, experts, spec_.width, moe.expert.inner));
+    }
+    return weights;
+  }
+
+  // The first spelling of a tensor that the files have, with its shape checked. Which spelling holds the experts of a
+  // layer is settled by its first expert.
+  Found find(const TensorId& id, const std::function<Shape(Packing)>& expected) {
+    std::string tried;
+    for (const TensorName& name : tensor_names(store_.format)) {
+      if (name.role != id.role) continue;
+      const std::string own = expand(name.pattern, id.layer, id.expert);
+      const std::string first = expand(name.pattern, id.layer, 0);
+      if (!store_.tensors.contains(first)) {
+        tried.append(tried.empty() ? "" : " or ").append(own);
+        continue;
+      }
+      const auto found = store_.tensors.find(own);
+      if (found == store_.tensors.end()) {
+        tried = own;
+        break;
+      }
+      const Shape shape = expected(name.packing);
+      if (found->second.shape != shape) {
+        throw_error(ErrorKind::File, "{}: tensor {} ({}) has the shape {}, expected {}", found->second.file, own,
+                    to_text(id), brackets(found->second.shape), brackets(shape));
+      }
+      unexplained_.erase(own);
+      return {&name, &found->second};
+    }
+    throw_error(ErrorKind::File, "{}: the {} is missing: no tensor {} {}", store_.path, to_text(id), tried,
+                brackets(expected(Packing::Whole)));
+  }
+
+  Matrix matrix(const TensorId& id, int64_t rows, int64_t cols) {
+    const Found found = find(id, [&](Packing) { return Shape{rows, cols}; });
+    return view(*found.tensor, 0, rows, cols);
+  }
+
+  Matrix expert(const TensorId& id, int64_t experts, int64_t rows, int64_t cols) {
+    const Found found = find(id, [&](Packing packing) -> Shape {
+      switch (packing) {
+        case Packing::Experts:
+          return {experts, rows, cols};
+        case Packing::ExpertsFirstHalf:
+        case Packing::ExpertsSecondHalf:
+          return {experts, 2 * rows, cols};
+        case Packing::ExpertRows:
+          return {experts * rows, cols};
+        case Packing::ExpertColumns:
+          return {experts * cols, rows};
+        case Packing::Whole:
+          break;
+      }
+      return {rows, cols};
+    });
+    expert_patterns_.insert(std::string(found.name->pattern));
+    const TensorEntry& tensor = *found.tensor;
+    switch (found.name->packing) {
+      case Packing::Experts:
+      case Packing::ExpertRows:
+        return view(tensor, id.expert * rows, rows, cols);
+      case Packing::ExpertsFirstHalf:
+        return view(tensor, id.expert * 2 * rows, rows, cols);
+      case Packing::ExpertsSecondHalf:
+        return view(tensor, (id.expert * 2 + 1) * rows, rows, cols);
+      case Packing::ExpertColumns:
+        return transposed(tensor, id.expert * cols, rows, cols);
+      case Packing::Whole:
+        break;
+    }
+    return view(tensor, 0, rows, cols);
+  }
+
+  // Rows [first, first + rows) of a tensor taken as a list of rows of `cols` values. Copied where the file does not
+  // keep values at addresses that their type needs.
+  Matrix view(const TensorEntry& tensor, int64_t first, int64_t rows, int64_t cols) {
+    const int64_t bytes = row_bytes(tensor.dtype, cols);
+    Matrix matrix{tensor.bytes.data() + first * bytes, tensor.dtype, rows, cols, bytes};
+    const uintptr_t alignment = tensor.dtype == DType::F32 ? 4 : 2;
+    if (reinterpret_cast<uintptr_t>(matrix.data) % alignment != 0) {
+      std::byte* copy = own(static_cast<size_t>(rows * bytes));
+      std::memcpy(copy, matrix.data, static_cast<size_t>(rows * bytes));
+      matrix.data = copy;
+    }
+    return matrix;
+  }
+
+  Matrix transposed(const TensorEntry& tensor, int64_t first, int64_t rows, int64_t cols) {
+    if (is_quantized(tensor.dtype)) {
+      throw_error(ErrorKind::File, "{}: tensor {} is stored transposed as {}, expected f32, f16 or bf16", tensor.file,
+                  tensor.name, info(tensor.dtype).name);
+    }
+    const int64_t bytes = row_bytes(tensor.dtype, cols);
+    std::byte* copy = own(static_cast<size_t>(rows * bytes));
+    transpose(copy, tensor.bytes.data() + first * row_bytes(tensor.dtype, rows), cols, rows,
+              static_cast<size_t>(info(tensor.dtype).bytes));
+    return {copy, tensor.dtype, rows, cols, bytes};
+  }
+
+  std::byte* own(size_t bytes) {
+    const auto memory = std::make_shared<std::vector<std::byte>>(bytes);
+    out_.owners.push_back(memory);
+    copied_ += bytes;
+    return memory->data();
+  }
+
+  std::vector<float> norm(const TensorId& id) {
+    const TensorEntry& tensor = *find(id, [&](Packing) { return Shape{spec_.width}; }).tensor;
+    if (is_quantized(tensor.dtype)) {
+      throw_error(ErrorKind::File, "{}: tensor {} ({}) is {}, expected f32, f16 or bf16", tensor.file, tensor.name,
+                  to_text(id), info(tensor.dtype).name);
+    }
+    std::vector<float> values(static_cast<size_t>(spec_.width));
+    dequantize_row(tensor.dtype, tensor.bytes.data(), values);
+    const auto bad = std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
+    if (bad != values.end()) {
+      throw_error(ErrorKind::File, "{}: tensor {} ({}) holds {} at {}, expected finite numbers", tensor.file,
+                  tensor.name, to_text(id), *bad, bad - values.begin());
+    }
+    return values;
+  }
+
+  // Some tools write the tied matrix twice.
+  Matrix tied_output() {
+    for (const TensorName& name : tensor_names(store_.format)) {
+      const auto output = store_.tensors.find(std::string(name.pattern));
+      if (name.role != Role::Output || output == store_.tensors.end()) continue;
+      const TensorEntry& embedding = *find({Role::Embedding}, [&](Packing) {
+                                        return Shape{spec_.vocab, spec_.width};
+                                      }).tensor;
+      if (output->second.dtype != embedding.dtype || output->second.shape != embedding.shape ||
+          !std::equal(embedding.bytes.begin(), embedding.bytes.end(), output->second.bytes.begin())) {
+        throw_error(ErrorKind::File,
+                    "{}: tensor {} differs from the token embeddings, expected the same as they are tied",
+                    output->second.file, name.pattern);
+      }
+      unexplained_.erase(output->first);
+      out_.notes.push_back(fmt::format("{} repeats the token embeddings", name.pattern));
+    }
+    return out_.embedding;
+  }
+
+  void explain_ignored() {
+    for (const IgnoredTensor& ignored : ignored_tensors(store_.format)) {
+      const int64_t layers = ignored.pattern.find("{layer}") == std::string_view::npos ? 1 : spec_.layers;
+      size_t count = 0;
+      for (int64_t layer = 0; layer < layers; ++layer) count += unexplained_.erase(expand(ignored.pattern, layer));
+      if (count > 0) out_.notes.push_back(fmt::format("{} is not read: {}", ignored.pattern, ignored.reason));
+    }
+  }
+
+  void refuse_unexplained() const {
+    if (unexplained_.empty()) return;
+    const TensorEntry& tensor = store_.tensors.at(*unexplained_.begin());
+    const size_t more = unexplained_.size() - 1;
+    throw_error(ErrorKind::File, "{}: tensor {} {} has no place in this model{}, expected none that is left over",
+                tensor.file, tensor.name, brackets(tensor.shape),
+                more == 0 ? "" : fmt::format(" (nor have {} more)", more));
+  }
+
+  void write_notes() {
+    for (const std::string& pattern : expert_patterns_) out_.notes.push_back("experts from " + pattern);
+    if (copied_ > 0) out_.notes.push_back(fmt::format("{} bytes copied to transpose or align them", copied_));
+  }
+
+  const ModelSpec& spec_;
+  const WeightStore& store_;
+  Weights out_;
+  std::set<std::string, std::less<>> unexplained_, expert_patterns_;
+  size_t copied_ = 0;
+};
+
+}  // namespace
+
+std::string to_text(const TensorId& id) {
+  std::string text;
+  if (id.layer >= 0) text += fmt::format("layer {}, ", id.layer);
+  if (id.expert >= 0) text += fmt::format("expert {}, ", id.expert);
+  return text + name_of(id.role);
+}
+
+Weights bind_weights(const ModelSpec& spec, const WeightStore& store) { return Binder(spec, store).bind(); }
+
+void visit_matrices(const ModelSpec& spec, const Weights& weights,
+                    const std::function<void(const TensorId& id, const Matrix& matrix)>& visit) {
+  visit({Role::Embedding}, weights.embedding);
+  for (size_t b = 0; b < weights.blocks.size(); ++b) {
+    const int64_t layer = spec.blocks[b].layer;
+    const MixerWeights& mixer = weights.blocks[b].mixer;
+    if (const auto* gqa = std::get_if<GqaWeights>(&mixer)) {
+      visit({Role::Query, layer}, gqa->query);
+      visit({Role::Key, layer}, gqa->key);
+      visit({Role::Value, layer}, gqa->value);
+      visit({Role::AttentionOutput, layer}, gqa->output);
+    } else if (const auto* dense = std::get_if<DenseWeights>(&mixer)) {
+      visit({Role::Gate, layer}, dense->gate);
+      visit({Role::Up, layer}, dense->up);
+      visit({Role::Down, layer}, dense->down);
+    } else if (const auto* moe = std::get_if<MoeWeights>(&mixer)) {
+      visit({Role::Router, layer}, moe->router);
+      for (size_t e = 0; e < moe->gate.size(); ++e) {
+        const auto expert = static_cast<int64_t>(e);
+        visit({Role::ExpertGate, layer, expert}, moe->gate[e]);
+        visit({Role::ExpertUp, layer, expert}, moe->up[e]);
+        visit({Role::ExpertDown, layer, expert}, moe->down[e]);
+      }
+    }
+  }
+  if (!spec.tied_embeddings) visit({Role::Output}, weights.output);
+}
+
+void visit_norms(const ModelSpec& spec, const Weights& weights,
+                 const std::function<void(const TensorId& id, std::span<const float> values)>& visit) {
+  for (size_t b = 0; b < weights.blocks.size(); ++b) {
+    const BlockSpec& block = spec.blocks[b];
+    const Role role = std::holds_alternative<GqaSpec>(block.mixer) ? Role::AttentionNorm : Role::FeedForwardNorm;
+    visit({role, block.layer}, weights.blocks[b].norm);
+  }
+  visit({Role::FinalNorm}, weights.final_norm);
+}
+
+void verify_finite(const ModelSpec& spec, const Weights& weights, int threads,
+                   const std::function<void(uint64_t bytes)>& done) {
+  ThreadTeam team(threads);
+  std::vector<std::vector<float>> buffers(static_cast<size_t>(threads));
+  uint64_t bytes = 0;
+  visit_matrices(spec, weights, [&](const TensorId& id, const Matrix& matrix) {
+    std::atomic<int64_t> first_bad = matrix.rows;
+    for (auto& buffer : buffers) buffer.resize(static_cast<size_t>(matrix.cols));
+    team.run(matrix.rows, [&](int64_t row, int thread) {
+      const std::span<float> values(buffers[static_cast<size_t>(thread)]);
+      dequantize_row(matrix.dtype, matrix.row(row), values);
+      if (std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); })) return;
+      int64_t seen = first_bad;
+      while (row < seen && !first_bad.compare_exchange_weak(seen, row)) {
+      }
+    });
+    if (first_bad < matrix.rows) {
+      throw_error(ErrorKind::File, "{}: row {} holds a value that is not finite", to_text(id), first_bad.load());
+    }
+    bytes += static_cast<uint64_t>(matrix.rows * matrix.row_bytes);
+    if (done) done(bytes);
+  });
+}
+
+}  // namespace ostro
