@@ -1,4 +1,24 @@
-# Kernels: one object per instruction set, each compiled from the same kernel sources with its own flags and exporting
-# one table; select.cpp picks among them at run time.
-add_library(ostro_kernels INTERFACE)
-target_link_libraries(ostro_kernels INTERFACE ostro_options ostro_tensor)
+# Kernels: one object per instruction set, compiled from the same kernel sources (cpu/*.inc) with its own flags and
+# exporting one table; cpu/select.cpp picks among them at run time.
+set(kernel_sets portable avx2 avx512 amx amx_soft)
+set(kernel_flags_portable "")
+set(kernel_flags_avx2 -mavx2 -mfma -mf16c)
+set(kernel_flags_avx512 ${kernel_flags_avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi
+    -mprefer-vector-width=512)
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+  # GCC 12 takes the undefined register inside its own AVX-512 intrinsics for a fault of ours (GCC bug 105593).
+  list(APPEND kernel_flags_avx512 -Wno-maybe-uninitialized -Wno-uninitialized)
+endif()
+set(kernel_flags_amx ${kernel_flags_avx512} -mamx-tile -mamx-int8 -mamx-bf16)
+set(kernel_flags_amx_soft "")
+
+set(kernel_sources ${PROJECT_SOURCE_DIR}/src/kernels/cpu/select.cpp)
+foreach(set ${kernel_sets})
+  set(source ${PROJECT_SOURCE_DIR}/src/kernels/cpu/kernels_${set}.cpp)
+  list(APPEND kernel_sources ${source})
+  # Optimised in every build: without inlining a debug build would be too slow to run a model, and would export the
+  # inline functions that only their own instruction set may use.
+  set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "-O3;-fno-math-errno;${kernel_flags_${set}}")
+endforeach()
+add_library(ostro_kernels STATIC ${kernel_sources})
+target_link_libraries(ostro_kernels PUBLIC ostro_options ostro_tensor)

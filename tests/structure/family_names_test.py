@@ -14,6 +14,7 @@ HOME = re.compile(r"src/model/(read_spec|tensor_names)\w*\.(cpp|h)|src/text/chat
 # What else may contain such a word: (file pattern, what to ignore, why).
 ALLOWED = [
     (r".*", r"llama\.cpp|llama-bench", "programs, not families"),
+    (r"src/cli/.*", r'"  ostro [^\n]*', "examples in --help"),
     (r".*", r"CheckpointFormat \{.*?\}|CheckpointFormat::Mistral", "a file layout, params.json beside consolidated.*"),
 ]
 

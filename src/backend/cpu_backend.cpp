@@ -1,0 +1,344 @@
+// The backend on CPUs: threads over the kernel table of an instruction set. Owns how work is cut into tasks and the
+// scratch of each thread; the arithmetic is in kernels/cpu.
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "backend/backend.h"
+#include "base/error.h"
+#include "kernels/cpu/select.h"
+#include "tensor/dtype.h"
+
+namespace ostro {
+namespace {
+
+static_assert(kAttendBlock == kAttendKeys);
+
+// Memory of fixed alignment that grows and never shrinks.
+class AlignedBytes {
+ public:
+  AlignedBytes() = default;
+  AlignedBytes(AlignedBytes&& other) noexcept : data_(std::exchange(other.data_, nullptr)), size_(other.size_) {}
+  AlignedBytes& operator=(AlignedBytes&&) = delete;
+  ~AlignedBytes() { std::free(data_); }
+
+  void* reserve(size_t bytes) {
+    if (bytes > size_) {
+      std::free(data_);
+      size_ = (bytes + 4095) / 4096 * 4096;
+      data_ = std::aligned_alloc(64, size_);
+      CHECK(data_ != nullptr);
+    }
+    return data_;
+  }
+
+ private:
+  void* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Inputs of a product in the forms its weights call for.
+enum class InputForm : uint8_t { Float, Int8, Bf16 };
+
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend(const BackendOptions& options, const InstructionSet& set)
+      : set_(set),
+        kernels_(*set.table),
+        compute_(options.compute),
+        team_(options.threads > 0 ? options.threads : default_threads()),
+        scratch_(static_cast<size_t>(team_.size())) {
+    for (AlignedBytes& scratch : scratch_) scratch.reserve(kScratchBytes);
+  }
+
+  std::string name() const override { return set_.description; }
+  int threads() const override { return team_.size(); }
+
+  void linear(std::span<const Product> products, Rows in) noexcept override {
+    prepare_inputs(in, [&](auto&& visit) {
+      for (const Product& product : products) visit(product.weight.dtype);
+    });
+    panels_.clear();
+    for (const Product& product : products) add_panels(product.weight, product.out, 0, in.rows);
+    run_panels(in);
+  }
+
+  void grouped_linear(std::span<const GroupedProduct> products, Rows in,
+                      std::span<const int64_t> first_row) noexcept override {
+    prepare_inputs(in, [&](auto&& visit) {
+      for (const GroupedProduct& product : products) {
+        for (const Matrix& expert : product.experts) visit(expert.dtype);
+      }
+    });
+    panels_.clear();
+    for (size_t e = 0; e + 1 < first_row.size(); ++e) {
+      for (const GroupedProduct& product : products) {
+        add_panels(product.experts[e], product.out, first_row[e], first_row[e + 1] - first_row[e]);
+      }
+    }
+    run_panels(in);
+  }
+
+  void embed(Rows out, const Matrix& table, std::span<const int32_t> tokens, float scale) noexcept override {
+    team_.run(out.rows, [&](int64_t r, int) {
+      kernels_.to_float(out.row(r), table.row(tokens[static_cast<size_t>(r)]), table.dtype, out.width);
+      if (scale == 1) return;
+      for (int64_t i = 0; i < out.width; ++i) out.row(r)[i] *= scale;
+    });
+  }
+
+  void normalize(Rows out, Rows in, std::span<const float> weight, NormKind kind, float eps) noexcept override {
+    const auto norm = kind == NormKind::Rms ? kernels_.rms_norm : kernels_.layer_norm;
+    for_rows(in.rows, in.width, [&](int64_t r) { norm(out.row(r), in.row(r), weight.data(), in.width, eps); });
+  }
+
+  void rope(Rows rows, std::span<const int64_t> positions, int64_t head_dim, std::span<const double> inverse_frequency,
+            float magnitude, RopePairing pairing) noexcept override {
+    fill_rope_table(positions, inverse_frequency, magnitude);
+    const auto pairs = static_cast<int64_t>(inverse_frequency.size());
+    // Pair i of a head: values at first(i) and first(i) + second.
+    const int64_t step = pairing == RopePairing::Interleaved ? 2 : 1;
+    const int64_t second = pairing == RopePairing::Interleaved ? 1 : pairs;
+    for_rows(rows.rows, rows.width, [&](int64_t r) {
+      const float* turn = rope_turns_.data() + r * 2 * pairs;
+      for (float* head = rows.row(r); head < rows.row(r) + rows.width; head += head_dim) {
+        for (int64_t i = 0; i < pairs; ++i) {
+          const float cosine = turn[i], sine = turn[pairs + i];
+          const float a = head[step * i], b = head[step * i + second];
+          head[step * i] = a * cosine - b * sine;
+          head[step * i + second] = b * cosine + a * sine;
+        }
+      }
+    });
+  }
+
+  void attend(Rows out, Rows queries, const AttendShape& shape, std::span<const AttendJob> jobs) noexcept override {
+    struct Task {
+      const AttendJob* job;
+      int64_t kv_head, first, rows;
+    };
+    const int64_t heads = shape.query_heads / shape.kv_heads;
+    CHECK(heads <= kAttendRows && std::max(shape.key_dim, shape.value_dim) <= kMaxHeadDim);
+    const int64_t tile = kAttendRows / heads;
+    std::vector<Task> tasks;
+    for (const AttendJob& job : jobs) {
+      for (int64_t first = 0; first < job.rows; first += tile) {
+        for (int64_t head = 0; head < shape.kv_heads; ++head) {
+          tasks.push_back({&job, head, first, std::min(tile, job.rows - first)});
+        }
+      }
+    }
+    // The last rows of a prompt see the most keys: start with them.
+    std::reverse(tasks.begin(), tasks.end());
+    team_.run(static_cast<int64_t>(tasks.size()), [&](int64_t index, int thread) {
+      const Task& task = tasks[static_cast<size_t>(index)];
+      const AttendJob& job = *task.job;
+      std::vector<AttendRun> runs;
+      runs.reserve(job.runs.size());
+      for (const KvRun& run : job.runs) {
+        runs.push_back({run.keys + task.kv_head * shape.key_head_bytes,
+                        run.values + task.kv_head * shape.value_head_bytes, run.first_position, run.count});
+      }
+      AttendArgs args = {};
+      const int64_t row = job.first_row + task.first;
+      args.query = queries.row(row) + task.kv_head * heads * shape.key_dim;
+      args.query_stride = queries.width;
+      args.out = out.row(row) + task.kv_head * heads * shape.value_dim;
+      args.out_stride = out.width;
+      args.rows = task.rows;
+      args.heads = heads;
+      args.first_position = job.first_position + task.first;
+      args.key_dim = shape.key_dim;
+      args.value_dim = shape.value_dim;
+      args.scale = shape.scale;
+      args.logit_cap = shape.logit_cap;
+      args.window = shape.window;
+      args.key_type = shape.key_type;
+      args.value_type = shape.value_type;
+      args.runs = runs.data();
+      args.run_count = static_cast<int64_t>(runs.size());
+      args.key_row_bytes = shape.key_row_bytes;
+      args.value_row_bytes = shape.value_row_bytes;
+      args.scratch = thread_scratch(thread);
+      kernels_.attend(args);
+    });
+  }
+
+  void swiglu(Rows out, Rows gate, Rows up) noexcept override {
+    for_rows(out.rows, out.width, [&](int64_t r) { kernels_.swiglu(out.row(r), gate.row(r), up.row(r), out.width); });
+  }
+
+  void add(Rows out, Rows in) noexcept override {
+    for_rows(out.rows, out.width, [&](int64_t r) { kernels_.add(out.row(r), in.row(r), out.width); });
+  }
+
+  void gather(Rows out, Rows in, std::span<const int64_t> index) noexcept override {
+    for_rows(out.rows, out.width, [&](int64_t r) {
+      std::memcpy(out.row(r), in.row(index[static_cast<size_t>(r)]), sizeof(float) * static_cast<size_t>(out.width));
+    });
+  }
+
+  void weighted_sum(Rows out, Rows in, std::span<const int64_t> slot, std::span<const float> weight,
+                    int64_t top_k) noexcept override {
+    for_rows(out.rows, out.width * top_k, [&](int64_t t) {
+      std::memset(out.row(t), 0, sizeof(float) * static_cast<size_t>(out.width));
+      for (int64_t j = t * top_k; j < (t + 1) * top_k; ++j) {
+        const auto choice = static_cast<size_t>(j);
+        kernels_.scale_add(out.row(t), in.row(slot[choice]), weight[choice], out.width);
+      }
+    });
+  }
+
+  void store_row(std::byte* out, DType type, std::span<const float> in) noexcept override {
+    kernels_.from_float(out, type, in.data(), static_cast<int64_t>(in.size()));
+  }
+
+ private:
+  // One panel of outputs against a stretch of rows.
+  struct Panel {
+    Matrix weight;
+    Rows out;
+    int64_t first_output, first_row, rows;
+  };
+
+  // Values a phase must touch before a second thread pays for waking it.
+  static constexpr int64_t kParallelValues = 16384;
+
+  template <typename Body>
+  void for_rows(int64_t rows, int64_t width, const Body& body) {
+    if (rows * width < kParallelValues) {
+      for (int64_t r = 0; r < rows; ++r) body(r);
+    } else {
+      team_.run(rows, [&](int64_t r, int) { body(r); });
+    }
+  }
+
+  void* thread_scratch(int thread) { return scratch_[static_cast<size_t>(thread)].reserve(kScratchBytes); }
+
+  InputForm form(DType weight) const {
+    if (compute_ == Compute::F32) return InputForm::Float;
+    if (is_quantized(weight)) return InputForm::Int8;
+    if (weight == DType::BF16 && kernels_.matmul_bf16 != nullptr) return InputForm::Bf16;
+    return InputForm::Float;
+  }
+
+  // Converts the input once into each form that some weight of the phase wants.
+  template <typename VisitTypes>
+  void prepare_inputs(Rows in, const VisitTypes& visit_types) {
+    bool int8 = false, bf16 = false;
+    visit_types([&](DType type) {
+      int8 = int8 || form(type) == InputForm::Int8;
+      bf16 = bf16 || form(type) == InputForm::Bf16;
+    });
+    if (int8) {
+      const int64_t groups = in.width / 32;
+      const auto rows = static_cast<size_t>(in.rows), count = rows * static_cast<size_t>(groups);
+      int8_.width = in.width;
+      int8_.code = static_cast<int8_t*>(int8_code_.reserve(count * 32));
+      int8_.scale = static_cast<float*>(int8_scale_.reserve(count * 4));
+      int8_.sum16 = static_cast<int32_t*>(int8_sum_.reserve(count * 8));
+      int8_.offset16 = static_cast<float*>(int8_offset16_.reserve(count * 8));
+      int8_.offset32 = static_cast<float*>(int8_offset32_.reserve(count * 4));
+      for_rows(in.rows, in.width, [&](int64_t r) { kernels_.quantize_int8(int8_, r, in.row(r)); });
+    }
+    if (bf16) {
+      bf16_stride_ = ceil_div(in.width, 32) * 32;
+      bf16_ = static_cast<uint16_t*>(bf16_rows_.reserve(static_cast<size_t>(in.rows * bf16_stride_) * 2));
+      for_rows(in.rows, in.width, [&](int64_t r) {
+        uint16_t* row = bf16_ + r * bf16_stride_;
+        kernels_.from_float(reinterpret_cast<std::byte*>(row), DType::BF16, in.row(r), in.width);
+        std::fill(row + in.width, row + bf16_stride_, uint16_t{0});
+      });
+    }
+  }
+
+  void add_panels(const Matrix& weight, Rows out, int64_t first_row, int64_t rows) {
+    for (int64_t row = 0; row < rows; row += kMatmulRows) {
+      const int64_t count = std::min(kMatmulRows, rows - row);
+      for (int64_t output = 0; output < weight.rows; output += kPanelOutputs) {
+        panels_.push_back({weight, out, output, first_row + row, count});
+      }
+    }
+  }
+
+  void run_panels(Rows in) {
+    team_.run(static_cast<int64_t>(panels_.size()), [&](int64_t index, int thread) {
+      const Panel& panel = panels_[static_cast<size_t>(index)];
+      const Matrix& weight = panel.weight;
+      PanelArgs args = {};
+      args.weight = weight.row(panel.first_output);
+      args.weight_row_bytes = weight.row_bytes;
+      args.type = weight.dtype;
+      args.width = weight.cols;
+      args.outputs = std::min(kPanelOutputs, weight.rows - panel.first_output);
+      args.out = panel.out.row(panel.first_row) + panel.first_output;
+      args.out_stride = panel.out.width;
+      args.rows = panel.rows;
+      args.scratch = thread_scratch(thread);
+      switch (form(weight.dtype)) {
+        case InputForm::Float:
+          kernels_.matmul_float(args, in.row(panel.first_row), in.width);
+          break;
+        case InputForm::Int8:
+          kernels_.matmul_int8(args, int8_, panel.first_row);
+          break;
+        case InputForm::Bf16:
+          kernels_.matmul_bf16(args, bf16_ + panel.first_row * bf16_stride_, bf16_stride_);
+          break;
+      }
+    });
+  }
+
+  // cos and sin of positions[r] * inverse_frequency[i] in float64: [rows, 2 * pairs], cosines first. Every layer of a
+  // step asks for the same table, so the last one is kept.
+  void fill_rope_table(std::span<const int64_t> positions, std::span<const double> inverse_frequency, float magnitude) {
+    const bool same = magnitude == rope_magnitude_ && std::ranges::equal(positions, rope_positions_) &&
+                      std::ranges::equal(inverse_frequency, rope_frequencies_);
+    if (same) return;
+    rope_magnitude_ = magnitude;
+    rope_positions_.assign(positions.begin(), positions.end());
+    rope_frequencies_.assign(inverse_frequency.begin(), inverse_frequency.end());
+    const size_t pairs = inverse_frequency.size();
+    rope_turns_.resize(positions.size() * 2 * pairs);
+    for_rows(static_cast<int64_t>(positions.size()), static_cast<int64_t>(64 * pairs), [&](int64_t r) {
+      const auto row = static_cast<size_t>(r);
+      float* turn = rope_turns_.data() + row * 2 * pairs;
+      for (size_t i = 0; i < pairs; ++i) {
+        const double angle = static_cast<double>(positions[row]) * inverse_frequency[i];
+        turn[i] = static_cast<float>(std::cos(angle)) * magnitude;
+        turn[pairs + i] = static_cast<float>(std::sin(angle)) * magnitude;
+      }
+    });
+  }
+
+  const InstructionSet& set_;
+  const KernelTable& kernels_;
+  Compute compute_;
+  ThreadTeam team_;
+  std::vector<AlignedBytes> scratch_;
+
+  Int8Rows int8_ = {};
+  AlignedBytes int8_code_, int8_scale_, int8_sum_, int8_offset16_, int8_offset32_, bf16_rows_;
+  uint16_t* bf16_ = nullptr;
+  int64_t bf16_stride_ = 0;
+  std::vector<Panel> panels_;
+
+  std::vector<int64_t> rope_positions_;
+  std::vector<double> rope_frequencies_;
+  float rope_magnitude_ = 0;
+  std::vector<float> rope_turns_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cpu_backend(const BackendOptions& options) {
+  return std::make_unique<CpuBackend>(options, select_instruction_set());
+}
+
+}  // namespace ostro

@@ -1,0 +1,372 @@
+// Every instruction set against the definition in plain C++, bit for bit, and that one against float64.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <stdexcept>
+#include <vector>
+
+#include "base/half.h"
+#include "base/random.h"
+#include "kernels/cpu/select.h"
+#include "tensor/quant.h"
+
+namespace ostro {
+namespace {
+
+constexpr uint64_t kSeed = 20261121;
+
+float normal(uint64_t stream, uint64_t i) { return static_cast<float>(random_normal(kSeed, stream, i)); }
+
+std::vector<float> normals(uint64_t stream, int64_t count) {
+  std::vector<float> out(static_cast<size_t>(count));
+  for (size_t i = 0; i < out.size(); ++i) out[i] = normal(stream, i);
+  return out;
+}
+
+struct Free {
+  void operator()(void* p) const { std::free(p); }
+};
+std::unique_ptr<void, Free> make_scratch() {
+  return std::unique_ptr<void, Free>(std::aligned_alloc(64, kScratchBytes));
+}
+
+// [rows, cols] weights: random bytes, block by block, kept where they stand for finite values of sane size.
+std::vector<std::byte> random_weight(DType type, int64_t rows, int64_t cols, uint64_t stream) {
+  const DTypeInfo& entry = info(type);
+  std::vector<std::byte> out(static_cast<size_t>(rows * row_bytes(type, cols)));
+  std::vector<float> values(static_cast<size_t>(entry.block));
+  uint64_t draw = 0;
+  for (size_t at = 0; at < out.size(); at += static_cast<size_t>(entry.bytes)) {
+    bool sane = false;
+    while (!sane) {
+      for (int i = 0; i < entry.bytes; ++i) {
+        out[at + static_cast<size_t>(i)] = static_cast<std::byte>(random_bits(kSeed, stream, draw++));
+      }
+      dequantize_row(type, &out[at], values);
+      sane = std::ranges::all_of(values, [](float v) { return std::isfinite(v) && std::fabs(v) < 100.0f; });
+    }
+  }
+  return out;
+}
+
+struct Int8Buffer {
+  std::vector<int8_t> code;
+  std::vector<float> scale, offset16, offset32;
+  std::vector<int32_t> sum16;
+  Int8Rows rows;
+  Int8Buffer(int64_t count, int64_t width)
+      : code(static_cast<size_t>(count * width)),
+        scale(code.size() / 32),
+        offset16(code.size() / 16),
+        offset32(code.size() / 32),
+        sum16(code.size() / 16),
+        rows{code.data(), scale.data(), sum16.data(), offset16.data(), offset32.data(), width} {}
+};
+
+const KernelTable& portable() {
+  for (const InstructionSet& set : instruction_sets()) {
+    if (set.name == "portable") return *set.table;
+  }
+  throw std::logic_error("no portable kernels");
+}
+
+class Kernels : public testing::TestWithParam<int> {
+ protected:
+  const InstructionSet& set() { return instruction_sets()[static_cast<size_t>(GetParam())]; }
+  const KernelTable& table() { return *set().table; }
+  void SetUp() override {
+    if (!set().available) GTEST_SKIP() << "this machine has no " << set().description;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Sets, Kernels, testing::Range(0, static_cast<int>(instruction_sets().size())),
+                         [](const auto& test) {
+                           std::string name = instruction_sets()[static_cast<size_t>(test.param)].name;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+template <typename T>
+void expect_same_bits(const std::vector<T>& a, const std::vector<T>& b, std::string_view what) {
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) {
+    ASSERT_EQ(std::memcmp(&a[i], &b[i], sizeof(T)), 0) << what << " at " << i << ": " << +a[i] << " and " << +b[i];
+  }
+}
+
+// A product of `rows` rows by `outputs` outputs; out is written where the caller points it.
+PanelArgs panel_args(const std::vector<std::byte>& weight, DType type, int64_t width, int64_t outputs, int64_t rows,
+                     void* scratch) {
+  PanelArgs args = {};
+  args.weight = weight.data();
+  args.weight_row_bytes = row_bytes(type, width);
+  args.type = type;
+  args.width = width;
+  args.outputs = outputs;
+  args.out_stride = outputs;
+  args.rows = rows;
+  args.scratch = scratch;
+  return args;
+}
+
+// Compares out [rows, outputs] with float64 sums over the dequantised weights and in(r, k).
+template <typename Input>
+void expect_products(const std::vector<float>& out, const std::vector<std::byte>& weight, const PanelArgs& args,
+                     int64_t rows, double bound, const Input& in) {
+  std::vector<float> row(static_cast<size_t>(args.width));
+  for (int64_t o = 0; o < args.outputs; ++o) {
+    dequantize_row(args.type, &weight[static_cast<size_t>(o * args.weight_row_bytes)], row);
+    for (int64_t r = 0; r < rows; ++r) {
+      double sum = 0, magnitude = 0;
+      for (int64_t k = 0; k < args.width; ++k) {
+        const double term = static_cast<double>(row[static_cast<size_t>(k)]) * in(r, k);
+        sum += term;
+        magnitude += std::fabs(term);
+      }
+      ASSERT_NEAR(out[static_cast<size_t>(r * args.outputs + o)], sum, bound * magnitude + 1e-6)
+          << info(args.type).name << " output " << o << " row " << r;
+    }
+  }
+}
+
+TEST_P(Kernels, QuantizeInt8) {
+  const int64_t width = 32 * 9;
+  std::vector<float> in = normals(1, width);
+  for (size_t i = 32; i < 64; ++i) in[i] = 0;
+  in[100] = NAN;
+  in[140] = 1e-42f;
+  in[170] = INFINITY;
+  in[200] = 3.4e38f;
+  Int8Buffer a(1, width), b(1, width);
+  table().quantize_int8(a.rows, 0, in.data());
+  portable().quantize_int8(b.rows, 0, in.data());
+  expect_same_bits(a.code, b.code, "code");
+  expect_same_bits(a.sum16, b.sum16, "sum");
+  for (size_t g = 0; g < 9; ++g) {
+    const bool broken = g == 3 || g == 5;
+    EXPECT_EQ(std::isnan(a.scale[g]), broken) << g;
+    if (broken) continue;
+    EXPECT_EQ(a.scale[g], b.scale[g]);
+    EXPECT_EQ(a.offset32[g], b.offset32[g]);
+    for (size_t i = 32 * g; i < 32 * g + 32; ++i) {
+      EXPECT_LE(std::fabs(a.scale[g] * a.code[i] - in[i]), 0.5001f * a.scale[g]);
+    }
+  }
+}
+
+TEST_P(Kernels, Int8ProductsOfEveryType) {
+  const auto scratch = make_scratch();
+  for (int t = static_cast<int>(DType::Q4_0); t < kDTypes; ++t) {
+    const auto type = static_cast<DType>(t);
+    const int64_t block = info(type).block;
+    for (const int64_t width : {block, 3 * block, block == 32 ? int64_t{1024 + 96} : int64_t{1280}}) {
+      const int64_t outputs = 27, rows = 23;
+      const auto weight = random_weight(type, outputs, width, static_cast<uint64_t>(1000 + t));
+      const std::vector<float> in = normals(2, rows * width);
+      Int8Buffer input(rows, width);
+      for (int64_t r = 0; r < rows; ++r) portable().quantize_int8(input.rows, r, &in[static_cast<size_t>(r * width)]);
+
+      PanelArgs args = panel_args(weight, type, width, outputs, rows, scratch.get());
+      std::vector<float> ours(static_cast<size_t>(rows * outputs)), theirs = ours, single = ours;
+      args.out = ours.data();
+      table().matmul_int8(args, input.rows, 0);
+      args.out = theirs.data();
+      portable().matmul_int8(args, input.rows, 0);
+      expect_same_bits(ours, theirs, info(type).name);
+
+      args.rows = 1;
+      for (int64_t r = 0; r < rows; ++r) {
+        args.out = &single[static_cast<size_t>(r * outputs)];
+        table().matmul_int8(args, input.rows, r);
+      }
+      expect_same_bits(ours, single, "single rows");
+      // Each group costs a few roundings, of terms that may be larger than their difference (scale and min).
+      expect_products(ours, weight, args, rows, 4e-6, [&](int64_t r, int64_t k) {
+        const auto at = static_cast<size_t>(r * width + k);
+        return static_cast<double>(input.code[at]) * input.scale[at / 32];
+      });
+    }
+  }
+}
+
+TEST_P(Kernels, FloatProductsOfEveryType) {
+  const auto scratch = make_scratch();
+  for (int t = 0; t < kDTypes; ++t) {
+    const auto type = static_cast<DType>(t);
+    const int64_t width = is_quantized(type) ? 3 * info(type).block : 259, outputs = 29, rows = 17;
+    const auto weight = random_weight(type, outputs, width, static_cast<uint64_t>(2000 + t));
+    const std::vector<float> in = normals(3, rows * width);
+    PanelArgs args = panel_args(weight, type, width, outputs, rows, scratch.get());
+    std::vector<float> ours(static_cast<size_t>(rows * outputs)), theirs = ours, single = ours;
+    args.out = ours.data();
+    table().matmul_float(args, in.data(), width);
+    args.out = theirs.data();
+    portable().matmul_float(args, in.data(), width);
+    expect_same_bits(ours, theirs, info(type).name);
+    args.rows = 1;
+    for (int64_t r = 0; r < rows; ++r) {
+      args.out = &single[static_cast<size_t>(r * outputs)];
+      table().matmul_float(args, &in[static_cast<size_t>(r * width)], width);
+    }
+    expect_same_bits(ours, single, "single rows");
+    expect_products(ours, weight, args, rows, 3e-6,
+                    [&](int64_t r, int64_t k) { return static_cast<double>(in[static_cast<size_t>(r * width + k)]); });
+  }
+}
+
+TEST_P(Kernels, Bf16Products) {
+  if (table().matmul_bf16 == nullptr) GTEST_SKIP() << "no BF16 product";
+  const auto scratch = make_scratch();
+  const int64_t width = 547, padded = 576, outputs = 30, rows = 21;
+  const auto weight = random_weight(DType::BF16, outputs, width, 5);
+  std::vector<uint16_t> in(static_cast<size_t>(rows * padded));
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t k = 0; k < width; ++k) {
+      in[static_cast<size_t>(r * padded + k)] = f32_to_bf16(normal(6, static_cast<uint64_t>(r * width + k)));
+    }
+  }
+  PanelArgs args = panel_args(weight, DType::BF16, width, outputs, rows, scratch.get());
+  std::vector<float> ours(static_cast<size_t>(rows * outputs)), single = ours;
+  args.out = ours.data();
+  table().matmul_bf16(args, in.data(), padded);
+  args.rows = 1;
+  for (int64_t r = 0; r < rows; ++r) {
+    args.out = &single[static_cast<size_t>(r * outputs)];
+    table().matmul_bf16(args, &in[static_cast<size_t>(r * padded)], padded);
+  }
+  expect_same_bits(ours, single, "single rows");
+  expect_products(ours, weight, args, rows, 3e-6, [&](int64_t r, int64_t k) {
+    return static_cast<double>(bf16_to_f32(in[static_cast<size_t>(r * padded + k)]));
+  });
+}
+
+TEST_P(Kernels, Rowwise) {
+  for (const int64_t width : {1, 7, 16, 24, 64, 100, 577}) {
+    const auto count = static_cast<size_t>(width);
+    const std::vector<float> a = normals(7, width), b = normals(8, width);
+    std::vector<float> ours(count), theirs(count);
+    table().rms_norm(ours.data(), a.data(), b.data(), width, 1e-5f);
+    portable().rms_norm(theirs.data(), a.data(), b.data(), width, 1e-5f);
+    expect_same_bits(ours, theirs, "rms_norm");
+    double squares = 0, mean = 0, variance = 0;
+    for (const float x : a) squares += static_cast<double>(x) * x;
+    for (const float x : a) mean += x / static_cast<double>(width);
+    for (const float x : a) variance += (x - mean) * (x - mean) / static_cast<double>(width);
+    for (size_t i = 0; i < count; ++i) {
+      const double expected = b[i] * a[i] / std::sqrt(squares / static_cast<double>(width) + 1e-5);
+      ASSERT_NEAR(ours[i], expected, 1e-6 * std::fabs(expected) + 1e-9);
+    }
+    table().layer_norm(ours.data(), a.data(), b.data(), width, 1e-5f);
+    portable().layer_norm(theirs.data(), a.data(), b.data(), width, 1e-5f);
+    expect_same_bits(ours, theirs, "layer_norm");
+    for (size_t i = 0; i < count; ++i) ASSERT_NEAR(ours[i], b[i] * (a[i] - mean) / std::sqrt(variance + 1e-5), 1e-5);
+    std::vector<float> wide = a;
+    for (float& x : wide) x *= 20;
+    table().swiglu(ours.data(), wide.data(), b.data(), width);
+    portable().swiglu(theirs.data(), wide.data(), b.data(), width);
+    expect_same_bits(ours, theirs, "swiglu");
+    for (size_t i = 0; i < count; ++i) {
+      const double expected = wide[i] / (1 + std::exp(-static_cast<double>(wide[i]))) * b[i];
+      ASSERT_NEAR(ours[i], expected, 1e-6 * std::fabs(expected) + 1e-30) << wide[i];
+    }
+    ours = a;
+    table().scale_add(ours.data(), b.data(), 0.3f, width);
+    for (size_t i = 0; i < count; ++i) ASSERT_EQ(ours[i], std::fma(0.3f, b[i], a[i]));
+    for (const DType type : {DType::F32, DType::F16, DType::BF16, DType::Q8_0}) {
+      if (width % info(type).block != 0) continue;
+      std::vector<std::byte> x(static_cast<size_t>(row_bytes(type, width))), y = x;
+      table().from_float(x.data(), type, a.data(), width);
+      portable().from_float(y.data(), type, a.data(), width);
+      ASSERT_EQ(x, y) << info(type).name;
+      std::vector<float> expected(count);
+      table().to_float(ours.data(), x.data(), type, width);
+      dequantize_row(type, x.data(), expected);
+      expect_same_bits(ours, expected, info(type).name);
+    }
+  }
+}
+
+TEST_P(Kernels, Attention) {
+  const auto scratch = make_scratch();
+  struct Case {
+    int64_t heads, key_dim, value_dim, rows, first, window;
+    float cap;
+  };
+  for (const Case& c : {Case{4, 128, 128, 5, 0, 0, 0}, Case{3, 24, 24, 11, 60, 16, 0}, Case{1, 40, 16, 9, 200, 100, 0},
+                        Case{2, 64, 80, 3, 130, 0, 5.0f}}) {
+    const int64_t positions = c.first + c.rows;
+    const std::vector<float> keys = normals(10, positions * c.key_dim), values = normals(11, positions * c.value_dim),
+                             query = normals(12, c.rows * c.heads * c.key_dim);
+    const auto bytes = [](const std::vector<float>& v, int64_t at) {
+      return reinterpret_cast<const std::byte*>(v.data() + at);
+    };
+    // Two runs, as a ring would give them.
+    const int64_t cut = positions / 2 / 64 * 64;
+    const AttendRun runs[2] = {{bytes(keys, 0), bytes(values, 0), 0, cut},
+                               {bytes(keys, cut * c.key_dim), bytes(values, cut * c.value_dim), cut, positions - cut}};
+    AttendArgs args = {};
+    args.query = query.data();
+    args.query_stride = c.heads * c.key_dim;
+    args.out_stride = c.heads * c.value_dim;
+    args.rows = c.rows;
+    args.heads = c.heads;
+    args.first_position = c.first;
+    args.key_dim = c.key_dim;
+    args.value_dim = c.value_dim;
+    args.scale = 0.2f;
+    args.logit_cap = c.cap;
+    args.window = c.window;
+    args.key_type = args.value_type = DType::F32;
+    args.runs = runs;
+    args.run_count = 2;
+    args.key_row_bytes = 4 * c.key_dim;
+    args.value_row_bytes = 4 * c.value_dim;
+    args.scratch = scratch.get();
+    std::vector<float> ours(static_cast<size_t>(c.rows * args.out_stride)), theirs = ours, single = ours;
+    args.out = ours.data();
+    table().attend(args);
+    args.out = theirs.data();
+    portable().attend(args);
+    expect_same_bits(ours, theirs, "attend");
+    args.rows = 1;
+    for (int64_t r = 0; r < c.rows; ++r) {
+      args.out = &single[static_cast<size_t>(r * args.out_stride)];
+      args.query = &query[static_cast<size_t>(r * args.query_stride)];
+      args.first_position = c.first + r;
+      table().attend(args);
+    }
+    expect_same_bits(ours, single, "single queries");
+
+    for (int64_t row = 0; row < c.rows * c.heads; ++row) {
+      const int64_t position = c.first + row / c.heads;
+      const int64_t low = c.window > 0 ? std::max<int64_t>(0, position - c.window + 1) : 0;
+      std::vector<double> p;
+      double total = 0;
+      for (int64_t key = low; key <= position; ++key) {
+        double s = 0;
+        for (int64_t d = 0; d < c.key_dim; ++d) {
+          s += static_cast<double>(query[static_cast<size_t>(row * c.key_dim + d)]) *
+               keys[static_cast<size_t>(key * c.key_dim + d)];
+        }
+        s *= static_cast<double>(0.2f);
+        if (c.cap > 0) s = c.cap * std::tanh(s / c.cap);
+        p.push_back(std::exp(s));
+        total += p.back();
+      }
+      for (int64_t d = 0; d < c.value_dim; ++d) {
+        double expected = 0;
+        for (int64_t key = low; key <= position; ++key) {
+          expected += p[static_cast<size_t>(key - low)] / total * values[static_cast<size_t>(key * c.value_dim + d)];
+        }
+        ASSERT_NEAR(ours[static_cast<size_t>(row * c.value_dim + d)], expected, 5e-6);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ostro
