@@ -1,6 +1,7 @@
 // What a checkpoint on disk holds, whatever its format: named tensors over mapped files, metadata, side files.
 // Readers (safetensors, torch zip, gguf) fill it; model/ gives it meaning. Everything here is checked: each tensor's
-// bytes lie inside its file and are exactly as many as its type and shape need.
+// bytes lie inside its file, are exactly as many as its type and shape need, and start at a multiple of its type's
+// natural alignment. Names are printable UTF-8.
 #pragma once
 
 #include <cstddef>
@@ -9,27 +10,16 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "base/mapped_file.h"
 #include "formats/gguf.h"
-#include "tensor/dtype.h"
+#include "formats/tensor_entry.h"
 
 namespace ostro {
 
 enum class CheckpointFormat { HuggingFace, Mistral, Gguf };
-
-// A tensor as the file has it: shape in row-major order, outermost first ([out, in] for a linear layer; GGUF's
-// dimensions are reversed on reading, so a merged expert tensor is [experts, out, in] in every format).
-struct TensorEntry {
-  std::string name;
-  DType dtype = DType::F32;
-  std::vector<int64_t> shape;
-  std::span<const std::byte> bytes;
-  std::string file;  // for error messages
-};
 
 struct WeightStore {
   CheckpointFormat format = CheckpointFormat::HuggingFace;
@@ -40,12 +30,15 @@ struct WeightStore {
   std::optional<GgufMetadata> gguf;            // metadata of a GGUF file (of the first split)
   std::map<std::string, TensorEntry> tensors;  // by the file's own names
   std::vector<std::shared_ptr<const MappedFile>> files;
+  // Copies of tensors that lie at odd addresses in their file; rare.
+  std::vector<std::shared_ptr<const std::vector<std::byte>>> copies;
 
   uint64_t total_bytes() const;  // bytes of all tensors
 };
 
-// Opens a GGUF file (or any part of a split one), a safetensors / torch file inside its folder, or a folder that holds
-// one of the layouts. A folder with both a Hugging Face and a Mistral layout is read as Hugging Face's.
+// Opens a GGUF file (or any part of a split one), a safetensors / torch / config file inside its folder, or a folder
+// that holds one of the layouts. A folder with both a Hugging Face and a Mistral layout is read as Hugging Face's,
+// unless the path names a file of the latter.
 // Throws Error(File), Error(Io).
 WeightStore open_weights(const std::string& path);
 

@@ -1,0 +1,263 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/checked.h"
+#include "base/error.h"
+#include "engine/memory.h"
+#include "engine/read_ahead.h"
+#include "model/read_spec.h"
+
+namespace ostro {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+EngineOptions resolve(EngineOptions options, const ModelSpec& spec) {
+  if (options.context == EngineOptions::kDefaultContext) options.context = std::min<int64_t>(4096, spec.context);
+  if (options.context == 0) options.context = spec.context;
+  options.chunk = std::min({options.chunk, options.step_tokens, options.context});
+  options.step_tokens = std::max<int64_t>(options.step_tokens, options.sequences);
+  return options;
+}
+
+void check_memory(const MemoryNeed& need, const std::string& path) {
+  const uint64_t available = available_memory();
+  if (need.total() <= available) return;
+  throw_error(ErrorKind::Memory, "{}: needs {} ({} of weights, {} of KV cache, {} of activations), {} are available",
+              path, in_gigabytes(need.total()), in_gigabytes(need.weights), in_gigabytes(need.cache),
+              in_gigabytes(need.activations), in_gigabytes(available));
+}
+
+// A model may have more rows of embeddings than tokens: publishers round them up. Fewer, or far more, and the tokenizer
+// belongs to another model.
+constexpr int32_t kMostPaddingRows = 1024;
+
+void check_tokenizer(const Tokenizer& tokenizer, const Model& model) {
+  const int64_t vocab = model.spec.vocab, size = tokenizer.vocab_size();
+  const int64_t padding = model.store.format == CheckpointFormat::HuggingFace ? kMostPaddingRows : 0;
+  if (size > vocab || size + padding < vocab)
+    throw_error(ErrorKind::File, "{}: the tokenizer has {} tokens, the model {}", model.store.path, size, vocab);
+}
+
+}  // namespace
+
+std::string_view to_text(Finish finish) {
+  switch (finish) {
+    case Finish::Eos:
+      return "eos";
+    case Finish::Stop:
+      return "stop";
+    case Finish::Length:
+      return "length";
+    case Finish::Cancelled:
+      return "cancelled";
+  }
+  return "";
+}
+
+double Result::prompt_speed() const {
+  return prompt_seconds > 0 ? static_cast<double>(prompt_tokens - cached_tokens) / prompt_seconds : 0;
+}
+
+double Result::decode_speed() const {
+  // The first token comes with the prompt.
+  return decode_seconds > 0 ? static_cast<double>(tokens.size() - 1) / decode_seconds : 0;
+}
+
+MemoryNeed memory_need(const ModelSpec& spec, uint64_t weight_bytes, const EngineOptions& given) {
+  const EngineOptions options = resolve(given, spec);
+  MemoryNeed need;
+  need.weights = weight_bytes;
+  const int64_t rows = std::min(options.step_tokens, options.chunk * options.sequences);
+  int64_t widest = 0;  // floats a row needs inside its largest block
+  for (const auto& block : spec.blocks) {
+    int64_t floats = 0;
+    if (const auto* gqa = std::get_if<GqaSpec>(&block.mixer)) {
+      floats = 2 * (gqa->query_heads + gqa->kv_heads) * gqa->head_dim;
+      const int64_t positions =
+          gqa->window > 0 ? std::min(options.context, gqa->window + options.chunk) : options.context;
+      for (const DType type : {options.key_type, options.value_type}) {
+        const int64_t padded = (gqa->head_dim + info(type).block - 1) / info(type).block * info(type).block;
+        const uint64_t bytes = static_cast<uint64_t>(gqa->kv_heads * row_bytes(type, padded));
+        need.cache += bytes * static_cast<uint64_t>(positions) * static_cast<uint64_t>(options.sequences);
+      }
+    } else if (const auto* dense = std::get_if<DenseSpec>(&block.mixer)) {
+      floats = 2 * dense->inner;
+    } else if (const auto* moe = std::get_if<MoeSpec>(&block.mixer)) {
+      floats = moe->router.top_k * 2 * (moe->expert.inner + spec.width) + 2 * moe->router.experts;
+    }
+    widest = std::max(widest, floats);
+  }
+  const int64_t floats = rows * (4 * spec.width + widest) + options.sequences * spec.vocab;
+  need.activations = static_cast<uint64_t>(floats) * sizeof(float);
+  return need;
+}
+
+std::unique_ptr<Engine> Engine::open(const std::string& path, const EngineOptions& options) {
+  const auto start = Clock::now();
+  auto model = std::make_unique<Model>();
+  model->store = open_weights(path);
+  model->spec = read_spec(model->store);
+  check_memory(memory_need(model->spec, model->store.total_bytes(), options), path);
+  model->weights = bind_weights(model->spec, model->store);
+  std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(model->store);
+  if (tokenizer) check_tokenizer(*tokenizer, *model);
+  read_ahead(model->store, options.loading);
+  auto engine = std::make_unique<Engine>(std::move(model), std::move(tokenizer), options);
+  engine->load_seconds_ = seconds_since(start);
+  return engine;
+}
+
+Engine::Engine(std::unique_ptr<Model> model, std::unique_ptr<Tokenizer> tokenizer, const EngineOptions& options)
+    : model_(std::move(model)),
+      tokenizer_(std::move(tokenizer)),
+      options_(resolve(options, model_->spec)),
+      backend_(make_cpu_backend(options.backend)),
+      decoder_(std::make_unique<Decoder>(model_->spec, model_->weights, *backend_)),
+      cache_(
+          std::make_unique<KvCache>(model_->spec, KvCacheOptions{options_.context, options_.chunk, options_.sequences,
+                                                                 options_.key_type, options_.value_type})),
+      scheduler_({options_.step_tokens, options_.chunk, options_.sequences}) {}
+
+std::vector<int32_t> Engine::encode_prompt(std::string_view text, bool parse_special) const {
+  if (!tokenizer_)
+    throw_error(ErrorKind::File, "{}: no tokenizer beside the model: give token ids", model_->store.path);
+  std::vector<int32_t> ids;
+  if (tokenizer_->add_bos && tokenizer_->bos >= 0) ids.push_back(tokenizer_->bos);
+  const auto encoded = tokenizer_->encode(text, {.parse_special = parse_special});
+  ids.insert(ids.end(), encoded.begin(), encoded.end());
+  return ids;
+}
+
+int64_t Engine::submit(Request request) {
+  validate(request.sampling);
+  const int64_t length = static_cast<int64_t>(request.prompt.size());
+  if (length == 0) throw_error(ErrorKind::Usage, "the prompt is empty: expected at least one token");
+  if (length > options_.context)
+    throw_error(ErrorKind::Usage, "the prompt has {} tokens, the context holds {} (-c)", length, options_.context);
+  for (size_t i = 0; i < request.prompt.size(); ++i) {
+    const int32_t id = request.prompt[i];
+    if (id < 0 || id >= spec().vocab)
+      throw_error(ErrorKind::Usage, "token {} of the prompt is {}: expected an id from 0 to {}", i, id,
+                  spec().vocab - 1);
+  }
+  const int64_t room = options_.context - length;
+  if (request.predict < 0 || request.predict > room) request.predict = room;
+
+  const int64_t number = scheduler_.add(request.prompt);
+  Running& running = requests_.emplace(number, StopStrings(request.stop)).first->second;
+  running.request = std::move(request);
+  running.result.prompt_tokens = length;
+  if (tokenizer_) {
+    running.decoder.emplace(*tokenizer_);
+    // The last token of the prompt puts the decoder in the middle of the text.
+    const int32_t last = running.request.prompt.back();
+    if (running.request.continues_text && last < tokenizer_->vocab_size()) running.decoder->push(last);
+  }
+  if (running.request.predict == 0) finish(number, running, Finish::Length);
+  return number;
+}
+
+bool Engine::step(const ForwardHooks& hooks) {
+  for (const auto& admission : scheduler_.admit()) {
+    const bool kept = cache_->truncate(admission.slot, admission.reusable);
+    if (!kept) scheduler_.keep_cached(admission.sequence, 0);
+    requests_.at(admission.sequence).result.cached_tokens = kept ? admission.reusable : 0;
+  }
+  const Scheduler::Step step = scheduler_.next_step();
+  if (step.batch.rows() == 0) return false;
+  const auto start = Clock::now();
+  Rows logits;
+  try {
+    logits = decoder_->forward(step.batch, *cache_, activations_, hooks);
+  } catch (...) {
+    scheduler_.clear();
+    requests_.clear();
+    for (int32_t slot = 0; slot < options_.sequences; ++slot) cache_->truncate(slot, 0);
+    throw;
+  }
+  std::vector<int32_t> chosen;
+  for (size_t i = 0; i < step.owners.size(); ++i) {
+    const auto& tokens = scheduler_.tokens(step.owners[i]);
+    const Request& request = requests_.at(step.owners[i]).request;
+    const Rows row = logits.slice(static_cast<int64_t>(i), 1);
+    chosen.push_back(sample(row.values(), request.sampling, request.stream, tokens.size(), tokens));
+  }
+  const double seconds = seconds_since(start);
+  for (auto& [number, running] : requests_) {
+    if (running.finished) continue;
+    (running.result.tokens.empty() ? running.result.prompt_seconds : running.result.decode_seconds) += seconds;
+  }
+  for (size_t i = 0; i < chosen.size(); ++i) {
+    scheduler_.accept(step.owners[i], chosen[i]);
+    deliver(step.owners[i], requests_.at(step.owners[i]), chosen[i]);
+  }
+  return true;
+}
+
+bool Engine::ends_text(int32_t token) const {
+  const auto& eos = spec().eos;
+  return std::find(eos.begin(), eos.end(), token) != eos.end() || (tokenizer_ && token == tokenizer_->eos);
+}
+
+void Engine::deliver(int64_t number, Running& running, int32_t token) {
+  running.result.tokens.push_back(token);
+  if (!running.request.ignore_eos && ends_text(token)) return finish(number, running, Finish::Eos);
+  if (running.decoder && token < tokenizer_->vocab_size())
+    show(running, running.stops.push(running.decoder->push(token)));
+  if (running.stops.stopped()) return finish(number, running, Finish::Stop);
+  if (static_cast<int64_t>(running.result.tokens.size()) >= running.request.predict)
+    finish(number, running, Finish::Length);
+}
+
+void Engine::show(Running& running, std::string_view text) {
+  running.result.text += text;
+  if (running.request.on_text && !text.empty()) running.request.on_text(text);
+}
+
+void Engine::finish(int64_t number, Running& running, Finish why) {
+  if (!running.stops.stopped()) {
+    if (running.decoder) show(running, running.stops.push(running.decoder->flush()));
+    show(running, running.stops.flush());
+  }
+  running.finished = true;
+  running.result.finish = why;
+  scheduler_.finish(number);
+}
+
+void Engine::cancel(int64_t request) {
+  const auto found = requests_.find(request);
+  if (found != requests_.end() && !found->second.finished) finish(request, found->second, Finish::Cancelled);
+}
+
+std::optional<Result> Engine::take(int64_t request) {
+  const auto found = requests_.find(request);
+  if (found == requests_.end() || !found->second.finished) return std::nullopt;
+  Result result = std::move(found->second.result);
+  requests_.erase(found);
+  return result;
+}
+
+Result Engine::run(Request request, const std::function<bool(int64_t)>& go_on, const ForwardHooks& hooks) {
+  const int64_t number = submit(std::move(request));
+  while (true) {
+    if (auto result = take(number)) return std::move(*result);
+    if (go_on && !go_on(number)) {
+      cancel(number);
+    } else {
+      CHECK(step(hooks));
+    }
+  }
+}
+
+int64_t Engine::prompt_done(int64_t request) const {
+  const auto found = requests_.find(request);
+  if (found == requests_.end() || found->second.finished) return 0;
+  return std::min(found->second.result.prompt_tokens, scheduler_.cached(request));
+}
+
+}  // namespace ostro

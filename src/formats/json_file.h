@@ -1,0 +1,18 @@
+// JSON from untrusted files: depth and size are bounded, a repeated key is an error, errors are one line.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+
+namespace ostro {
+
+inline constexpr int kJsonDepth = 64;
+
+// `where` begins the message of an Error(File).
+nlohmann::json parse_json(std::string_view text, const std::string& where);
+
+nlohmann::json read_json_file(const std::string& path, uint64_t limit = 16u << 20);
+
+}  // namespace ostro

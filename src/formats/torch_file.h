@@ -1,0 +1,17 @@
+// torch.save files (.pth, .pt): a zip archive of stored tensors and a pickle that names them. The pickle is read by a
+// closed list of opcodes and classes; nothing in it is ever executed.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "formats/tensor_entry.h"
+
+namespace ostro {
+
+// Reads one file. `name` begins the messages of Error(File).
+std::vector<TensorEntry> parse_torch_file(std::span<const std::byte> bytes, const std::string& name);
+
+}  // namespace ostro

@@ -1,0 +1,101 @@
+// Ids and decodes of every vector of fixtures/text equal those of the reference libraries.
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "support/support.h"
+#include "text/tokenizer.h"
+
+namespace ostro {
+namespace {
+
+using nlohmann::json;
+
+std::string from_base64(const std::string& text) {
+  std::string out;
+  uint32_t bits = 0;
+  int held = 0;
+  for (const char c : text) {
+    const std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const size_t value = digits.find(c);
+    if (value == digits.npos) break;
+    bits = bits << 6 | static_cast<uint32_t>(value);
+    held += 6;
+    if (held >= 8) out.push_back(static_cast<char>(bits >> (held -= 8) & 0xFF));
+  }
+  return out;
+}
+
+// All pieces of a streaming decode, each of which must be valid UTF-8.
+std::string streamed(const Tokenizer& tokenizer, const std::vector<int32_t>& ids) {
+  StreamDecoder decoder(tokenizer);
+  std::string text;
+  const auto add = [&](const std::string& piece) {
+    EXPECT_TRUE(is_utf8(piece)) << json(ids).dump();
+    text += piece;
+  };
+  for (const int32_t id : ids) add(decoder.push(id));
+  add(decoder.flush());
+  return text;
+}
+
+struct Case {
+  const char* vectors;
+  const char* tokenizer;
+};
+
+class TokenizerVectors : public testing::TestWithParam<Case> {};
+
+TEST_P(TokenizerVectors, Equal) {
+  OSTRO_SHARED_OR_SKIP(vectors, std::string("fixtures/text/") + GetParam().vectors);
+  OSTRO_SHARED_OR_SKIP(path, std::string("data/tokenizers/") + GetParam().tokenizer);
+  const auto tokenizer = load_tokenizer_file(path);
+  int ids_checked = 0, decodes_checked = 0, differing = 0;
+  for (const std::string& line : test::read_lines(vectors)) {
+    const json row = json::parse(line);
+    const auto wanted = row.at("ids").get<std::vector<int32_t>>();
+    if (row.contains("text") || row.contains("text_b64")) {
+      const std::string text =
+          row.contains("text") ? row["text"].get<std::string>() : from_base64(row["text_b64"].get<std::string>());
+      EncodeOptions options;
+      options.parse_special = row.value("special", false);
+      options.prefix_first_only = row.value("prefix", "") == "first";
+      const auto got = tokenizer->encode(text, options);
+      ++ids_checked;
+      if (got != wanted && ++differing <= 20) ADD_FAILURE() << line.substr(0, 600) << "\ngot " << json(got).dump();
+      if (row.contains("text_b64") && tokenizer->decode_rules().broken == BrokenBytes::MaximalPart) {
+        std::string bytes;
+        for (const int32_t id : got) bytes += tokenizer->token_bytes(id).bytes;
+        EXPECT_EQ(bytes, text);
+      }
+    }
+    if (row.contains("decoded") && !row["decoded"].is_null()) {
+      const auto decoded = row["decoded"].get<std::string>();
+      ++decodes_checked;
+      if ((tokenizer->decode(wanted) != decoded || streamed(*tokenizer, wanted) != decoded) && ++differing <= 20) {
+        ADD_FAILURE() << line.substr(0, 600) << "\ngot " << tokenizer->decode(wanted);
+      }
+    }
+  }
+  EXPECT_GT(ids_checked, 500);
+  EXPECT_GT(decodes_checked, 500);
+  EXPECT_EQ(differing, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, TokenizerVectors,
+                         testing::Values(Case{"mistral-v1.jsonl", "mistral-v1.model"},
+                                         Case{"mistral-v2.jsonl", "mistral-v2.model"},
+                                         Case{"mistral-v3.jsonl", "mistral-v3.model"},
+                                         Case{"grok-1.jsonl", "grok-1.model"}),
+                         [](const auto& info) {
+                           std::string name = info.param.vectors;
+                           name.resize(name.size() - 6);
+                           std::replace_if(
+                               name.begin(), name.end(), [](char c) { return c == '-' || c == '.'; }, '_');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace ostro
