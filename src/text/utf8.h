@@ -22,6 +22,7 @@ struct Utf8Step {
 Utf8Step utf8_step(std::string_view bytes);
 bool is_utf8(std::string_view bytes);
 std::string replaced(std::string_view text, std::string_view from, std::string_view to);  // every one of them
+bool is_white_space(char32_t code);                                                       // Unicode's White_Space
 void append_utf8(std::string& out, char32_t code);
 
 // How bytes that are not UTF-8 become U+FFFD.

@@ -15,8 +15,9 @@ HOME = re.compile(r"src/model/(read_spec|tensor_names)\w*\.(cpp|h)|src/text/chat
 ALLOWED = [
     (r".*", r"llama\.cpp|llama-bench", "programs, not families"),
     (r"src/cli/.*", r'"  ostro [^\n]*', "examples in --help"),
-    (r".*", r"CheckpointFormat \{.*?\}|CheckpointFormat::Mistral", "a file layout: params.json beside consolidated.*"),
-    (r"src/cli/.*", r"Mistral's (own )?layout", "a file layout, by the name its users know"),
+    (r"src/text/split_patterns.cpp", r'"[^"]*"', "names of pre-tokenizers in GGUF files"),
+    (r"src/text/tokenizer_gguf.cpp", r'\\?"llama\\?"', "GGUF's name of SentencePiece vocabularies"),
+    (r".*", r"CheckpointFormat \{.*?\}|CheckpointFormat::Mistral", "a file layout, params.json beside consolidated.*"),
 ]
 
 

@@ -84,18 +84,22 @@ TEST_P(TokenizerVectors, Equal) {
   EXPECT_EQ(differing, 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, TokenizerVectors,
-                         testing::Values(Case{"mistral-v1.jsonl", "mistral-v1.model"},
-                                         Case{"mistral-v2.jsonl", "mistral-v2.model"},
-                                         Case{"mistral-v3.jsonl", "mistral-v3.model"},
-                                         Case{"grok-1.jsonl", "grok-1.model"}),
-                         [](const auto& info) {
-                           std::string name = info.param.vectors;
-                           name.resize(name.size() - 6);
-                           std::replace_if(
-                               name.begin(), name.end(), [](char c) { return c == '-' || c == '.'; }, '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    All, TokenizerVectors,
+    testing::Values(Case{"mistral-v1.jsonl", "mistral-v1.model"}, Case{"mistral-v2.jsonl", "mistral-v2.model"},
+                    Case{"mistral-v3.jsonl", "mistral-v3.model"}, Case{"grok-1.jsonl", "grok-1.model"},
+                    Case{"deepseek-v3.jsonl", "deepseek-v3/tokenizer.json"}, Case{"dbrx.jsonl", "cl100k_base.tiktoken"},
+                    Case{"gguf-llama-spm.jsonl", "llama.cpp-vocab/llama-spm.gguf"},
+                    Case{"gguf-gpt-2.jsonl", "llama.cpp-vocab/gpt-2.gguf"},
+                    Case{"gguf-deepseek-llm.jsonl", "llama.cpp-vocab/deepseek-llm.gguf"},
+                    Case{"gguf-deepseek-coder.jsonl", "llama.cpp-vocab/deepseek-coder.gguf"}),
+    [](const auto& info) {
+      std::string name = info.param.vectors;
+      name.resize(name.size() - 6);
+      std::replace_if(
+          name.begin(), name.end(), [](char c) { return c == '-' || c == '.'; }, '_');
+      return name;
+    });
 
 }  // namespace
 }  // namespace ostro
