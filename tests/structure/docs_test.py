@@ -1,4 +1,5 @@
-"""Documents name only what exists: links, paths of this tree, and commands of `ostro`."""
+"""Documents name only what exists: links, paths of this tree, commands of `ostro`, and, in docs/ARCHITECTURE.md, names of
+types and functions."""
 
 import re
 from pathlib import PurePosixPath
@@ -18,6 +19,8 @@ def exists(path):
     return any(True for _ in SOURCE.glob(pattern))
 
 
+IDENTIFIER = re.compile(r"(?:\w+::)*([A-Za-z_]\w*)")
+known_words = set(re.findall(r"\w+", " ".join(text(name) for name in files(".h", ".cpp", ".inc", under="src/"))))
 known_commands = set(re.findall(r"^void add_(\w+)\(CLI::App", text("src/cli/commands.h"), re.MULTILINE))
 problems = []
 documents = files(".md")
@@ -33,6 +36,11 @@ for name in documents:
     for code in CODE.findall(prose):
         if TREE_PATH.fullmatch(code) and not exists(code):
             problems.append(f"{name}: names {code}, which does not exist")
+    if name == "docs/ARCHITECTURE.md":
+        for code in CODE.findall(prose):
+            named = IDENTIFIER.fullmatch(code)
+            if named and named.group(1) not in known_words:
+                problems.append(f"{name}: names `{code}`, which src/ does not mention")
     for code in CODE.findall(prose) + FENCE.findall(content):
         for command in COMMAND.findall(code):
             if command not in known_commands:
