@@ -232,7 +232,6 @@ class Unpickler {
 
   std::string_view read_line() {
     const uint64_t begin = in_.position();
-    std::string_view line;
     ByteReader start = in_;
     while (in_.read<char>("a class name") != '\n') {
       if (in_.position() - begin > 256) fail("a class name of more than 256 bytes");
