@@ -281,6 +281,11 @@ class CpuBackend final : public Backend {
       args.out_stride = panel.out.width;
       args.rows = panel.rows;
       args.scratch = thread_scratch(thread);
+      if (index + 1 < static_cast<int64_t>(panels_.size())) {
+        const Panel& next = panels_[static_cast<size_t>(index) + 1];
+        args.next = next.weight.row(next.first_output);
+        args.next_bytes = std::min(kPanelOutputs, next.weight.rows - next.first_output) * next.weight.row_bytes;
+      }
       switch (form(weight.dtype)) {
         case InputForm::Float:
           kernels_.matmul_float(args, in.row(panel.first_row), in.width);

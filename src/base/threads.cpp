@@ -28,21 +28,41 @@ inline void relax() {
 
 }  // namespace
 
-// One phase: the caller publishes body and task count, raises `phase`; everyone takes tasks from `next`; the last
+// One phase: the caller publishes body and task count, raises `phase`; each thread takes the tasks of its own share in
+// order, so that neighbours in memory are read one after the other, then what is left of the others' shares; the last
 // thread to leave is seen through `left`.
 struct ThreadTeam::Shared {
+  explicit Shared(int size) : shares(static_cast<size_t>(size)) {}
+
+  struct alignas(64) Share {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+  };
+
   std::atomic<uint64_t> phase{0};
-  std::atomic<int64_t> next{0};
   std::atomic<int> left{0};
   std::atomic<bool> stop{false};
-  int64_t tasks = 0;
   const std::function<void(int64_t, int)>* body = nullptr;
+  std::vector<Share> shares;
   std::mutex mutex;
   std::condition_variable wake;
   std::vector<std::thread> threads;
 
+  void deal(int64_t tasks) {
+    const auto size = static_cast<int64_t>(shares.size());
+    for (int64_t i = 0; i < size; ++i) {
+      shares[static_cast<size_t>(i)].next.store(tasks * i / size, std::memory_order_relaxed);
+      shares[static_cast<size_t>(i)].end = tasks * (i + 1) / size;
+    }
+  }
+
   void take_tasks(int thread) {
-    for (int64_t task; (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) (*body)(task, thread);
+    for (size_t i = 0; i < shares.size(); ++i) {
+      Share& share = shares[(static_cast<size_t>(thread) + i) % shares.size()];
+      for (int64_t task; (task = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) {
+        (*body)(task, thread);
+      }
+    }
   }
 
   void serve(int thread) {
@@ -73,8 +93,9 @@ struct ThreadTeam::Shared {
   }
 };
 
-ThreadTeam::ThreadTeam(int threads) : size_(threads), shared_(std::make_unique<Shared>()) {
+ThreadTeam::ThreadTeam(int threads) : size_(threads) {
   CHECK(threads >= 1);
+  shared_ = std::make_unique<Shared>(threads);
   for (int thread = 1; thread < threads; ++thread) {
     shared_->threads.emplace_back([shared = shared_.get(), thread] { shared->serve(thread); });
   }
@@ -93,8 +114,7 @@ void ThreadTeam::run(int64_t tasks, const std::function<void(int64_t, int)>& bod
   }
   Shared& shared = *shared_;
   shared.body = &body;
-  shared.tasks = tasks;
-  shared.next.store(0, std::memory_order_relaxed);
+  shared.deal(tasks);
   shared.left.store(size_ - 1, std::memory_order_relaxed);
   shared.raise_phase();
   shared.take_tasks(0);

@@ -36,7 +36,10 @@ struct PanelArgs {
   int64_t outputs;  // 1 .. kPanelOutputs
   float* out;       // [rows, outputs], out_stride floats between rows
   int64_t out_stride;
-  int64_t rows;   // 1 .. kMatmulRows
+  int64_t rows;  // 1 .. kMatmulRows
+  // The weights this thread will want next, fetched into its cache while this panel is used; may be null.
+  const std::byte* next;
+  int64_t next_bytes;
   void* scratch;  // kScratchBytes, 64-byte aligned, one per thread
 };
 
