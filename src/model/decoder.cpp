@@ -116,7 +116,9 @@ void Decoder::moe_forward(const BlockSpec& block, const MoeSpec& spec, const Moe
                           Activations& acts, RoutingObserver* observer) const {
   const Rows normed = acts.normed.view();
   const Rows router_logits = acts.router_logits.resize(normed.rows, spec.router.experts);
-  backend_.linear(std::array{Product{weights.router, router_logits}}, normed);
+  const Matrix router{reinterpret_cast<const std::byte*>(weights.router_values.data()), DType::F32, spec.router.experts,
+                      spec_.width, row_bytes(DType::F32, spec_.width)};
+  backend_.linear(std::array{Product{router, router_logits}}, normed);
   route_tokens(acts.routing, spec.router, router_logits);
   if (observer != nullptr) observer->on_route(block, batch, acts.routing);
   sort_by_expert(acts.expert_rows, acts.routing);

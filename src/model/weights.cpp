@@ -54,8 +54,6 @@ const char* name_of(Role role) {
   return "down projection";
 }
 
-std::string brackets(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
-
 // [rows, cols] -> [cols, rows] of values of `size` bytes, in squares that stay in the first-level cache.
 void transpose(std::byte* out, const std::byte* in, int64_t rows, int64_t cols, size_t size) {
   constexpr int64_t kSquare = 32;
@@ -79,6 +77,7 @@ class Binder {
 
   Weights bind() {
     out_.owners.assign(store_.files.begin(), store_.files.end());
+    out_.owners.insert(out_.owners.end(), store_.copies.begin(), store_.copies.end());
     out_.embedding = matrix({Role::Embedding}, spec_.vocab, spec_.width);
     for (const BlockSpec& block : spec_.blocks) {
       const Role norm_role = std::holds_alternative<GqaSpec>(block.mixer) ? Role::AttentionNorm : Role::FeedForwardNorm;
@@ -120,6 +119,12 @@ class Binder {
     MoeWeights weights;
     const int64_t experts = moe.router.experts;
     weights.router = matrix({Role::Router, layer}, experts, spec_.width);
+    weights.router_values.resize(static_cast<size_t>(experts * spec_.width));
+    for (int64_t e = 0; e < experts; ++e) {
+      const auto width = static_cast<size_t>(spec_.width);
+      dequantize_row(weights.router.dtype, weights.router.row(e),
+                     std::span(weights.router_values).subspan(static_cast<size_t>(e) * width, width));
+    }
     for (int64_t e = 0; e < experts; ++e) {
       weights.gate.push_back(expert({Role::ExpertGate, layer, e}, experts, moe.expert.inner, spec_.width));
       weights.up.push_back(expert({Role::ExpertUp, layer, e}, experts, moe.expert.inner, spec_.width));
@@ -148,13 +153,13 @@ class Binder {
       const Shape shape = expected(name.packing);
       if (found->second.shape != shape) {
         throw_error(ErrorKind::File, "{}: tensor {} ({}) has the shape {}, expected {}", found->second.file, own,
-                    to_text(id), brackets(found->second.shape), brackets(shape));
+                    to_text(id), shape_text(found->second.shape), shape_text(shape));
       }
       unexplained_.erase(own);
       return {&name, &found->second};
     }
     throw_error(ErrorKind::File, "{}: the {} is missing: no tensor {} {}", store_.path, to_text(id), tried,
-                brackets(expected(Packing::Whole)));
+                shape_text(expected(Packing::Whole)));
   }
 
   Matrix matrix(const TensorId& id, int64_t rows, int64_t cols) {
@@ -197,18 +202,10 @@ class Binder {
     return view(tensor, 0, rows, cols);
   }
 
-  // Rows [first, first + rows) of a tensor taken as a list of rows of `cols` values. Copied where the file does not
-  // keep values at addresses that their type needs.
-  Matrix view(const TensorEntry& tensor, int64_t first, int64_t rows, int64_t cols) {
+  // Rows [first, first + rows) of a tensor taken as a list of rows of `cols` values.
+  static Matrix view(const TensorEntry& tensor, int64_t first, int64_t rows, int64_t cols) {
     const int64_t bytes = row_bytes(tensor.dtype, cols);
-    Matrix matrix{tensor.bytes.data() + first * bytes, tensor.dtype, rows, cols, bytes};
-    const uintptr_t alignment = tensor.dtype == DType::F32 ? 4 : 2;
-    if (reinterpret_cast<uintptr_t>(matrix.data) % alignment != 0) {
-      std::byte* copy = own(static_cast<size_t>(rows * bytes));
-      std::memcpy(copy, matrix.data, static_cast<size_t>(rows * bytes));
-      matrix.data = copy;
-    }
-    return matrix;
+    return {tensor.bytes.data() + first * bytes, tensor.dtype, rows, cols, bytes};
   }
 
   Matrix transposed(const TensorEntry& tensor, int64_t first, int64_t rows, int64_t cols) {
@@ -217,17 +214,12 @@ class Binder {
                   tensor.name, info(tensor.dtype).name);
     }
     const int64_t bytes = row_bytes(tensor.dtype, cols);
-    std::byte* copy = own(static_cast<size_t>(rows * bytes));
-    transpose(copy, tensor.bytes.data() + first * row_bytes(tensor.dtype, rows), cols, rows,
+    const auto copy = std::make_shared<std::vector<std::byte>>(static_cast<size_t>(rows * bytes));
+    transpose(copy->data(), tensor.bytes.data() + first * row_bytes(tensor.dtype, rows), cols, rows,
               static_cast<size_t>(info(tensor.dtype).bytes));
-    return {copy, tensor.dtype, rows, cols, bytes};
-  }
-
-  std::byte* own(size_t bytes) {
-    const auto memory = std::make_shared<std::vector<std::byte>>(bytes);
-    out_.owners.push_back(memory);
-    copied_ += bytes;
-    return memory->data();
+    out_.owners.push_back(copy);
+    copied_ += copy->size();
+    return {copy->data(), tensor.dtype, rows, cols, bytes};
   }
 
   std::vector<float> norm(const TensorId& id) {
@@ -280,13 +272,13 @@ class Binder {
     const TensorEntry& tensor = store_.tensors.at(*unexplained_.begin());
     const size_t more = unexplained_.size() - 1;
     throw_error(ErrorKind::File, "{}: tensor {} {} has no place in this model{}, expected none that is left over",
-                tensor.file, tensor.name, brackets(tensor.shape),
+                tensor.file, tensor.name, shape_text(tensor.shape),
                 more == 0 ? "" : fmt::format(" (nor have {} more)", more));
   }
 
   void write_notes() {
     for (const std::string& pattern : expert_patterns_) out_.notes.push_back("experts from " + pattern);
-    if (copied_ > 0) out_.notes.push_back(fmt::format("{} bytes copied to transpose or align them", copied_));
+    if (copied_ > 0) out_.notes.push_back(fmt::format("{} bytes copied to transpose them", copied_));
   }
 
   const ModelSpec& spec_;

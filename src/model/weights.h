@@ -50,7 +50,8 @@ struct DenseWeights {
   Matrix gate, up, down;  // [inner, width] x2, [width, inner]
 };
 struct MoeWeights {
-  Matrix router;                       // [experts, width]
+  Matrix router;                       // [experts, width] as the file has it
+  std::vector<float> router_values;    // the same in float32: the choice does not depend on how the rest is computed
   std::vector<Matrix> gate, up, down;  // per expert
 };
 using MixerWeights = std::variant<GqaWeights, DenseWeights, MoeWeights>;
@@ -65,7 +66,7 @@ struct Weights {
   std::vector<BlockWeights> blocks;
   std::vector<float> final_norm;  // [width]
   Matrix output;                  // [vocab, width]; the embedding where tied
-  // Keeps what the views point to alive: mapped files, and rows that had to be copied (transposed or permuted).
+  // Keeps what the views point to alive: mapped files, and rows that had to be copied (transposed).
   std::vector<std::shared_ptr<const void>> owners;
   std::vector<std::string> notes;  // what was found and how it was mapped, for `ostro inspect`
 };

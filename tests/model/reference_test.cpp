@@ -1,0 +1,149 @@
+// Every fixture in every layout against the float64 outputs of independent code: logits, hidden states, routing and
+// greedy tokens.
+#include <algorithm>
+#include <cmath>
+
+#include "model/support.h"
+
+namespace ostro::test {
+namespace {
+
+struct Case {
+  const char* model;
+  const char* reference;
+};
+
+void PrintTo(const Case& c, std::ostream* out) { *out << c.model; }
+
+constexpr Case kCases[] = {
+    {"mistral-swa", "mistral-swa"},
+    {"mistral-full", "mistral-full"},
+    {"mistral-full-native-pth", "mistral-full"},
+    {"mistral-full.gguf", "mistral-full"},
+    {"mixtral", "mixtral"},
+    {"mixtral-sharded", "mixtral"},
+    {"mixtral-native", "mixtral"},
+    {"mixtral-native-stacked", "mixtral"},
+    {"mixtral.gguf", "mixtral"},
+    {"mixtral-per-expert.gguf", "mixtral"},
+    {"llama3", "llama3"},
+    {"llama3.gguf", "llama3"},
+    {"llama-linear", "llama-linear"},
+    {"llama-linear.gguf", "llama-linear"},
+    {"mistral-yarn", "mistral-yarn"},
+    {"mistral-yarn.gguf", "mistral-yarn"},
+};
+
+double largest_difference(std::span<const float> a, std::span<const float> b) {
+  EXPECT_EQ(a.size(), b.size());
+  double most = 0;
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+    most = std::max(most, std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
+  }
+  return most;
+}
+
+// The routing of every MoE layer beside the reference's.
+class RoutingCheck : public RoutingObserver {
+ public:
+  explicit RoutingCheck(const Reference& reference) : reference_(reference) {}
+  void on_route(const BlockSpec& block, const Batch&, const Routing& routing) override {
+    ++layers;
+    const std::string name = "routing." + std::to_string(block.layer);
+    EXPECT_EQ(routing.expert, reference_.integers(name + ".expert")) << name;
+    EXPECT_LT(largest_difference(routing.weight, reference_.floats(name + ".weight")), 1e-5) << name;
+    EXPECT_LT(largest_difference(routing.score, reference_.floats(name + ".score")), 1e-5) << name;
+  }
+  int layers = 0;
+
+ private:
+  const Reference& reference_;
+};
+
+std::vector<int32_t> continue_greedily(Runner& runner, const std::vector<int32_t>& prompt, size_t steps) {
+  const auto vocab = static_cast<size_t>(runner.model.spec.vocab);
+  std::vector<int32_t> tokens = prompt;
+  std::vector<float> logits;
+  runner.run(0, tokens, 0, static_cast<int64_t>(tokens.size()), logits);
+  for (size_t step = 0; step < steps; ++step) {
+    const auto best = std::max_element(logits.end() - static_cast<int64_t>(vocab), logits.end());
+    tokens.push_back(static_cast<int32_t>(best - (logits.end() - static_cast<int64_t>(vocab))));
+    runner.run(0, tokens, static_cast<int64_t>(tokens.size()) - 1, 1, logits);
+  }
+  return {tokens.begin() + static_cast<int64_t>(prompt.size()), tokens.end()};
+}
+
+class ReferenceTest : public testing::TestWithParam<Case> {};
+
+TEST_P(ReferenceTest, Float32AgreesWithinFourTimesTheNaturalError) {
+  const Reference reference(GetParam().reference);
+  const auto model = load_model(fixture(std::string("models/") + GetParam().model).string());
+  const auto tokens = reference.integers("tokens");
+  Runner runner(*model, {2, Compute::F32}, cache_of(DType::F32));
+
+  RoutingCheck routing(reference);
+  ForwardHooks hooks;
+  hooks.routing = &routing;
+  int64_t layers = 0;
+  hooks.hidden = [&](int64_t layer, const Batch&, Rows stream) {
+    EXPECT_EQ(layer, layers++);
+    const auto expected = reference.floats("hidden." + std::to_string(layer));
+    // Of hidden states no error is recorded; they are of the logits' size.
+    EXPECT_LT(largest_difference(stream.values(), expected), 4 * reference.logit_error) << layer;
+  };
+  std::vector<float> logits;
+  runner.run(0, tokens, 0, static_cast<int64_t>(tokens.size()), logits, hooks);
+  EXPECT_EQ(layers, model->spec.layers);
+  EXPECT_EQ(routing.layers, reference.has("routing.0.expert") ? model->spec.layers : 0);
+  const double difference = largest_difference(logits, reference.floats("logits"));
+  EXPECT_LT(difference, 4 * reference.logit_error);
+  RecordProperty("over_natural_error", std::to_string(difference / reference.logit_error));
+}
+
+TEST_P(ReferenceTest, GreedyTokensAreTheSame) {
+  const Reference reference(GetParam().reference);
+  const auto model = load_model(fixture(std::string("models/") + GetParam().model).string());
+  Runner runner(*model, {1, Compute::F32}, cache_of(DType::F32));
+  EXPECT_EQ(continue_greedily(runner, reference.integers("tokens"), 24), reference.integers("greedy"));
+}
+
+// These weights are floats, so what the default adds is the F16 cache (keys and values rounded to 11 bits) and, where
+// BF16 tiles multiply, activations rounded to 8 bits.
+double default_bound(const Backend& backend, const Reference& reference) {
+  const bool tiles = backend.name().find("AMX") != std::string::npos;
+  return (tiles ? 0.2 : 0.02) * reference.logit_deviation;
+}
+
+TEST_P(ReferenceTest, DefaultComputeStaysNear) {
+  const Reference reference(GetParam().reference);
+  const auto model = load_model(fixture(std::string("models/") + GetParam().model).string());
+  auto tokens = reference.integers("tokens");
+  const auto prompt = static_cast<int64_t>(tokens.size());
+  Runner runner(*model, {2, Compute::Auto}, cache_of(DType::F16));
+  const double bound = default_bound(*runner.backend, reference);
+  std::vector<float> logits;
+  runner.run(0, tokens, 0, prompt, logits);
+  const double difference = largest_difference(logits, reference.floats("logits"));
+  EXPECT_LT(difference, bound);
+  RecordProperty("over_deviation", std::to_string(difference / reference.logit_deviation));
+
+  // Along the reference's continuation each of its tokens is the best, or as good as the best but for the bound.
+  const auto greedy = reference.integers("greedy");
+  tokens.insert(tokens.end(), greedy.begin(), greedy.end());
+  for (size_t step = 0; step < greedy.size(); ++step) {
+    const auto last = std::span<const float>(logits).last(static_cast<size_t>(model->spec.vocab));
+    const float best = *std::max_element(last.begin(), last.end());
+    EXPECT_LT(best - last[static_cast<size_t>(greedy[step])], 2 * bound) << step;
+    runner.run(0, tokens, prompt + static_cast<int64_t>(step), 1, logits);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Fixtures, ReferenceTest, testing::ValuesIn(kCases), [](const auto& info) {
+  std::string name = info.param.model;
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return c == '-' || c == '.'; }, '_');
+  return name;
+});
+
+}  // namespace
+}  // namespace ostro::test
