@@ -16,6 +16,7 @@ namespace {
 
 // In the order of --help; each verb adds itself here.
 constexpr void (*kVerbs[])(CLI::App&) = {
+    add_template,
     add_version,
 };
 

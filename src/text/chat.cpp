@@ -3,10 +3,11 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
+#include <nlohmann/json.hpp>
 
+#include "base/atomic_file.h"
 #include "base/error.h"
+#include "formats/json_file.h"
 #include "text/jinja.h"
 #include "text/token_matcher.h"
 
@@ -123,29 +124,16 @@ struct Templates {
   std::optional<std::string> bos, eos;
 };
 
-std::optional<std::string> read_text(const fs::path& path) {
-  constexpr uintmax_t kMaxBytes = uintmax_t{64} << 20;
-  std::error_code error;
-  if (!fs::is_regular_file(path, error)) return std::nullopt;
-  if (fs::file_size(path, error) > kMaxBytes || error) {
-    throw_error(ErrorKind::File, "{}: more than {} bytes, which is no tokenizer configuration", path.string(),
-                kMaxBytes);
-  }
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw_error(ErrorKind::Io, "{}: cannot be read", path.string());
-  return std::string(std::istreambuf_iterator<char>(file), {});
+bool is_file(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_regular_file(path, ignored);
 }
 
-nlohmann::json read_json(const fs::path& path) {
-  const auto text = read_text(path);
-  if (!text) return nullptr;
-  try {
-    auto json = nlohmann::json::parse(*text);
-    if (json.is_object()) return json;
-  } catch (const nlohmann::json::exception& error) {
-    throw_error(ErrorKind::File, "{}: not JSON: {}", path.string(), error.what());
-  }
-  throw_error(ErrorKind::File, "{}: expected a JSON object", path.string());
+nlohmann::json read_object(const fs::path& path) {
+  if (!is_file(path)) return nullptr;
+  nlohmann::json json = read_json_file(path.string());
+  if (!json.is_object()) throw_error(ErrorKind::File, "{}: expected a JSON object", path.string());
+  return json;
 }
 
 // "<s>" or {"content": "<s>", ...}.
@@ -180,8 +168,8 @@ void take_templates(const nlohmann::json& value, const std::string& where, Templ
 
 Templates templates_of_folder(const fs::path& folder) {
   Templates out;
-  const nlohmann::json config = read_json(folder / "tokenizer_config.json");
-  const nlohmann::json map = read_json(folder / "special_tokens_map.json");
+  const nlohmann::json config = read_object(folder / "tokenizer_config.json");
+  const nlohmann::json map = read_object(folder / "special_tokens_map.json");
   out.bos = special_token(config, "bos_token");
   out.eos = special_token(config, "eos_token");
   if (!out.bos) out.bos = special_token(map, "bos_token");
@@ -189,12 +177,13 @@ Templates templates_of_folder(const fs::path& folder) {
   if (config.is_object() && config.contains("chat_template")) {
     take_templates(config["chat_template"], "tokenizer_config.json", out);
   }
-  const nlohmann::json own = read_json(folder / "chat_template.json");
+  const nlohmann::json own = read_object(folder / "chat_template.json");
   if (own.is_object() && own.contains("chat_template")) take_templates(own["chat_template"], "chat_template.json", out);
-  if (auto text = read_text(folder / "chat_template.jinja")) {  // the newest place; the others stay for older readers
-    out.plain = std::move(*text);
+  if (is_file(folder / "chat_template.jinja")) {  // the newest place; the others stay for older readers
+    out.plain = read_text_file(folder / "chat_template.jinja");
     out.where = "chat_template.jinja";
-    out.with_tools = read_text(folder / "additional_chat_templates" / "tool_use.jinja").value_or("");
+    const fs::path with_tools = folder / "additional_chat_templates" / "tool_use.jinja";
+    out.with_tools = is_file(with_tools) ? read_text_file(with_tools) : "";
   }
   return out;
 }
