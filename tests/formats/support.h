@@ -54,6 +54,9 @@ std::string error_of(Act act) {
   return "";
 }
 
+// The largest piece of memory that the program asked for since the last call.
+size_t largest_request();
+
 // 64-bit FNV-1a over little-endian 64-bit words, the last one padded with zeros (as in make_tensor_hashes.py).
 inline uint64_t hash(std::span<const std::byte> bytes) {
   uint64_t value = 0xcbf29ce484222325u;

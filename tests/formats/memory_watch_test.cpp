@@ -1,0 +1,33 @@
+// Replaces operator new of this test program by one that notes the largest request, for the tests of hostile files.
+#include "formats/support.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+namespace {
+std::atomic<size_t> largest = 0;
+}
+
+void* operator new(size_t size) {
+  size_t seen = largest.load();
+  while (size > seen && !largest.compare_exchange_weak(seen, size)) {
+  }
+  if (void* memory = std::malloc(size > 0 ? size : 1)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+
+namespace ostro {
+
+size_t test::largest_request() { return largest.exchange(0); }
+
+TEST(MemoryWatch, NotesTheLargestRequest) {
+  test::largest_request();
+  const std::vector<char> small(100), large(12'345);
+  EXPECT_EQ(test::largest_request(), 12'345u);
+  EXPECT_EQ(test::largest_request(), 0u);
+}
+
+}  // namespace ostro
