@@ -387,7 +387,12 @@ std::vector<TensorEntry> parse_torch_file(std::span<const std::byte> bytes, cons
   if (order != members.end() && as_text(order->second) != "little") {
     throw_error(ErrorKind::File, "{}: byte order {}, expected 'little'", name, quote(as_text(order->second)));
   }
-  return Unpickler(pickle->second, members, root, name).run(name);
+  return parse_torch_pickle(pickle->second, members, root, name);
+}
+
+std::vector<TensorEntry> parse_torch_pickle(std::span<const std::byte> pickle, const Members& members,
+                                            const std::string& root, const std::string& name) {
+  return Unpickler(pickle, members, root, name).run(name);
 }
 
 }  // namespace ostro

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,5 +14,10 @@ namespace ostro {
 
 // Reads one file. `name` begins the messages of Error(File).
 std::vector<TensorEntry> parse_torch_file(std::span<const std::byte> bytes, const std::string& name);
+
+// The pickle alone. `members` are the archive's; storages are looked up as <root>data/<key>.
+std::vector<TensorEntry> parse_torch_pickle(std::span<const std::byte> pickle,
+                                            const std::map<std::string, std::span<const std::byte>>& members,
+                                            const std::string& root, const std::string& name);
 
 }  // namespace ostro
