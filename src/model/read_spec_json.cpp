@@ -279,7 +279,7 @@ void read_window(ConfigFields& params, LlamaShape& shape) {
     return;
   }
   for (const nlohmann::json& one : value) {
-    if (!one.is_null() && !one.is_number_unsigned()) params.refuse("sliding_window", "whole numbers or null");
+    if (!one.is_null() && !one.is_number_integer()) params.refuse("sliding_window", "whole numbers or null");
     shape.window.push_back(one.is_null() ? 0 : one.get<int64_t>());
   }
   const auto count = static_cast<int64_t>(shape.window.size());

@@ -1,0 +1,191 @@
+// The promise of bitwise invariance: a row's logits do not depend on threads, on the batch around it, on how its prompt
+// was cut, or on whether its cache is a ring. And the ring keeps its promise on memory.
+#include <algorithm>
+
+#include "base/random.h"
+#include "model/support.h"
+
+namespace ostro::test {
+namespace {
+
+constexpr uint64_t kSeed = 20231211;
+
+std::vector<int32_t> random_tokens(int64_t count, int64_t vocab, uint64_t stream) {
+  std::vector<int32_t> tokens;
+  for (int64_t i = 0; i < count; ++i) {
+    tokens.push_back(
+        static_cast<int32_t>(random_bits(kSeed, stream, static_cast<uint64_t>(i)) % static_cast<uint64_t>(vocab)));
+  }
+  return tokens;
+}
+
+// A size in [1, most].
+int64_t draw(int64_t most, uint64_t stream, uint64_t counter) {
+  return 1 + static_cast<int64_t>(random_bits(kSeed, stream, counter) % static_cast<uint64_t>(most));
+}
+
+bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+struct Case {
+  const char* model;
+  Compute compute;
+  DType cache;
+};
+
+void PrintTo(const Case& c, std::ostream* out) {
+  *out << c.model << (c.compute == Compute::F32 ? " f32 " : " auto ") << info(c.cache).name;
+}
+
+class InvarianceTest : public testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override { model_ = load_model(fixture(std::string("models/") + GetParam().model).string()); }
+
+  std::vector<float> logits_in_one_piece(const std::vector<int32_t>& tokens, int threads) const {
+    Runner runner(*model_, {threads, GetParam().compute}, cache_of(GetParam().cache));
+    std::vector<float> logits;
+    runner.run(0, tokens, 0, static_cast<int64_t>(tokens.size()), logits);
+    return logits;
+  }
+
+  std::unique_ptr<Model> model_;
+};
+
+TEST_P(InvarianceTest, Threads) {
+  const auto tokens = random_tokens(131, model_->spec.vocab, 1);
+  const auto expected = logits_in_one_piece(tokens, 1);
+  for (int threads = 2; threads <= 4; ++threads) {
+    EXPECT_TRUE(same_bits(logits_in_one_piece(tokens, threads), expected)) << threads << " threads";
+  }
+}
+
+TEST_P(InvarianceTest, RandomSplitsOfThePrompt) {
+  const auto tokens = random_tokens(150, model_->spec.vocab, 2);
+  const auto length = static_cast<int64_t>(tokens.size());
+  const auto expected = logits_in_one_piece(tokens, 2);
+  for (uint64_t trial = 0; trial < 6; ++trial) {
+    // Chunks of one row, of a few, and of any size; a ring just wide enough for them.
+    const int64_t most = trial == 0 ? 1 : trial < 3 ? 9 : 90;
+    Runner runner(*model_, {2, GetParam().compute}, cache_of(GetParam().cache, 256, most));
+    std::vector<float> logits;
+    for (int64_t position = 0; position < length;) {
+      const int64_t count = std::min(length - position, draw(most, 100 + trial, static_cast<uint64_t>(position)));
+      runner.run(0, tokens, position, count, logits);
+      position += count;
+    }
+    EXPECT_TRUE(same_bits(logits, expected)) << "chunks of up to " << most;
+  }
+}
+
+TEST_P(InvarianceTest, OtherSequencesInTheBatch) {
+  constexpr int32_t kSequences = 4;
+  std::vector<std::vector<int32_t>> tokens;
+  std::vector<std::vector<float>> expected, logits(kSequences);
+  for (int32_t s = 0; s < kSequences; ++s) {
+    tokens.push_back(random_tokens(40 + 21 * s, model_->spec.vocab, 200 + static_cast<uint64_t>(s)));
+    expected.push_back(logits_in_one_piece(tokens.back(), 2));
+  }
+  Runner runner(*model_, {2, GetParam().compute}, cache_of(GetParam().cache, 128, 24, kSequences));
+  std::vector<int64_t> position(kSequences, 0);
+  const auto vocab = static_cast<size_t>(model_->spec.vocab);
+  for (uint64_t step = 0;; ++step) {
+    // Each sequence brings a few rows or none, in changing order.
+    Batch batch;
+    for (int32_t i = 0; i < kSequences; ++i) {
+      const auto s = static_cast<size_t>((i + static_cast<int32_t>(step)) % kSequences);
+      const int64_t left = static_cast<int64_t>(tokens[s].size()) - position[s];
+      const int64_t count = std::min(left, draw(24, 300 + s, step) - 1);
+      if (count == 0) continue;
+      add_rows(batch, static_cast<int32_t>(s), tokens[s], position[s], count);
+      position[s] += count;
+    }
+    if (batch.rows() == 0) {
+      bool finished = true;
+      for (size_t s = 0; s < tokens.size(); ++s) finished = finished && position[s] == std::ssize(tokens[s]);
+      if (finished) break;
+      continue;
+    }
+    std::vector<float> all;
+    runner.run(batch, all);
+    for (const SequenceRows& part : batch.sequences) {
+      const auto first = all.begin() + part.first_row * static_cast<int64_t>(vocab);
+      auto& own = logits[static_cast<size_t>(part.sequence)];
+      own.insert(own.end(), first, first + part.count * static_cast<int64_t>(vocab));
+    }
+  }
+  for (size_t s = 0; s < tokens.size(); ++s) EXPECT_TRUE(same_bits(logits[s], expected[s])) << "sequence " << s;
+}
+
+INSTANTIATE_TEST_SUITE_P(Fixtures, InvarianceTest,
+                         testing::Values(Case{"mistral-swa", Compute::F32, DType::F32},
+                                         Case{"mistral-swa", Compute::Auto, DType::F16},
+                                         Case{"mixtral", Compute::F32, DType::F32},
+                                         Case{"mixtral.gguf", Compute::Auto, DType::BF16},
+                                         Case{"llama3", Compute::Auto, DType::Q8_0}));
+
+// Prompts are kept between turns: what was forgotten and written again gives the same bits.
+TEST(Truncate, ResumesWithTheSameBits) {
+  const auto model = load_model(fixture("models/mixtral").string());
+  const auto tokens = random_tokens(140, model->spec.vocab, 3);
+  Runner straight(*model, {1, Compute::Auto}, cache_of(DType::F16)),
+      resumed(*model, {1, Compute::Auto}, cache_of(DType::F16));
+  std::vector<float> expected, ignored, logits;
+  straight.run(0, tokens, 0, 70, ignored);
+  straight.run(0, tokens, 70, 70, expected);
+
+  auto other = random_tokens(140, model->spec.vocab, 4);
+  std::copy_n(tokens.begin(), 70, other.begin());
+  resumed.run(0, other, 0, 140, ignored);
+  ASSERT_TRUE(resumed.cache.truncate(0, 70));
+  EXPECT_EQ(resumed.cache.length(0), 70);
+  resumed.run(0, tokens, 70, 70, logits);
+  EXPECT_TRUE(same_bits(logits, expected));
+}
+
+// The ring of a window of 16 against a cache that keeps everything, over a text far longer than the ring.
+TEST(Ring, GivesTheBitsOfAFullCacheInConstantMemory) {
+  const auto model = load_model(fixture("models/mistral-swa").string());
+  constexpr int64_t kLength = 700, kChunk = 32;
+  const auto tokens = random_tokens(kLength, model->spec.vocab, 5);
+  Runner ring(*model, {2, Compute::Auto}, cache_of(DType::F16, 4096, kChunk));
+  Runner full(*model, {2, Compute::Auto}, cache_of(DType::F16, 4096, 4096));
+  std::vector<float> from_ring, from_full;
+  uint64_t most = 0;
+  for (int64_t position = 0; position < kLength;) {
+    const int64_t count = std::min(kLength - position, draw(kChunk, 6, static_cast<uint64_t>(position)));
+    ring.run(0, tokens, position, count, from_ring);
+    full.run(0, tokens, position, count, from_full);
+    position += count;
+    most = std::max(most, ring.cache.bytes_in_use());
+  }
+  EXPECT_TRUE(same_bits(from_ring, from_full));
+  EXPECT_EQ(most, ring.cache.bytes_in_use());
+  EXPECT_EQ(most, ring.cache.capacity_bytes());
+  // Two pages of 64 positions, whatever the text's length; the full cache has 11.
+  EXPECT_EQ(most, 2 * 64 * KvCache::bytes_per_token(model->spec, DType::F16, DType::F16));
+  EXPECT_EQ(full.cache.bytes_in_use(), 11 * 64 * KvCache::bytes_per_token(model->spec, DType::F16, DType::F16));
+
+  // What the ring has overwritten cannot be returned to.
+  EXPECT_TRUE(ring.cache.truncate(0, kLength - 1));
+  EXPECT_FALSE(ring.cache.truncate(0, 100));
+  EXPECT_EQ(ring.cache.length(0), 0);
+  EXPECT_EQ(ring.cache.bytes_in_use(), 0u);
+  EXPECT_TRUE(full.cache.truncate(0, 100));
+  EXPECT_EQ(full.cache.length(0), 100);
+}
+
+TEST(NonFinite, ForwardNamesTheLayer) {
+  const auto model = load_model(fixture("models/mixtral").string());
+  model->weights.blocks[3].norm[5] = std::numeric_limits<float>::infinity();
+  Runner runner(*model, {1, Compute::F32}, cache_of(DType::F32));
+  std::vector<float> logits;
+  EXPECT_EQ(
+      message_of([&] {
+        runner.run(0, {1, 2, 3}, 0, 3, logits);
+      }),
+      "the output of layer 1: a value of row 0 of 3 is not finite; the weights are damaged, or too large for float32");
+}
+
+}  // namespace
+}  // namespace ostro::test
