@@ -17,6 +17,9 @@ namespace {
 // In the order of --help; each verb adds itself here.
 constexpr void (*kVerbs[])(CLI::App&) = {
     add_template,
+    add_quantize,
+    add_convert,
+    add_upcycle,
     add_version,
 };
 

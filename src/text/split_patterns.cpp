@@ -101,4 +101,13 @@ SplitRecipe split_recipe(std::string_view name, const std::string& where) {
               where, name.substr(0, 80));
 }
 
+std::optional<std::string> split_name(const std::vector<std::string>& patterns, bool ignore_merges) {
+  for (const Recipe& recipe : recipes()) {
+    if (recipe.split.patterns == patterns && recipe.split.ignore_merges == ignore_merges) {
+      return std::string(recipe.names.front());
+    }
+  }
+  return std::nullopt;
+}
+
 }  // namespace ostro

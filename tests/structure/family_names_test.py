@@ -9,14 +9,16 @@ FAMILIES = re.compile(r"mistral|mixtral|llama|grok|dbrx|openmoe|deepseek|qwen|ol
                       re.IGNORECASE)
 
 # Where families are known, by design.
-HOME = re.compile(r"src/model/(read_spec|tensor_names)\w*\.(cpp|h)|src/text/(chat\w*\.(cpp|h)|split_patterns\.cpp)")
+HOME = re.compile(r"src/model/(read_spec|write_spec|tensor_names)\w*\.(cpp|h)|"
+                  r"src/text/(chat\w*\.(cpp|h)|split_patterns\.cpp)")
 
 # What else may contain such a word: (file pattern, what to ignore, why).
 ALLOWED = [
     (r".*", r"llama\.cpp|llama-bench", "programs, not families"),
     (r"src/cli/.*", r'"  ostro [^\n]*', "examples in --help"),
-    (r"src/text/tokenizer_gguf.cpp", r'"llama"|\\"llama\\"', "GGUF's name of SentencePiece vocabularies"),
+    (r"src/text/(tokenizer_gguf|export_tokenizer)\.cpp", r'"llama"|\\"llama\\"', "GGUF's name of SentencePiece vocabularies"),
     (r".*", r"CheckpointFormat \{.*?\}|CheckpointFormat::Mistral", "a file layout: params.json beside consolidated.*"),
+    (r"src/cli/convert.cpp", r'"hf", "mistral"', "a file layout, by the name its users know"),
     (r"src/cli/.*", r"Mistral's (own )?layout", "a file layout, by the name its users know"),
 ]
 

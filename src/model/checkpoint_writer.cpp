@@ -1,0 +1,422 @@
+#include "model/checkpoint_writer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "base/threads.h"
+#include "formats/gguf_writer.h"
+#include "formats/safetensors_writer.h"
+#include "model/tensor_names.h"
+#include "model/write_spec.h"
+#include "tensor/quant.h"
+#include "text/export_tokenizer.h"
+
+namespace ostro {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uint64_t kShardBytes = 5'000'000'000;
+constexpr int64_t kChunkBytes = 8 << 20;
+constexpr int64_t kQuantizationVersion = 2;  // of the block layouts; GGUF readers ask for it
+
+// Rows of one source matrix inside an output tensor.
+struct Part {
+  TensorId id;
+  Matrix matrix;
+  std::vector<int64_t> row_of;  // source row of each output row; empty: as they are
+};
+
+struct OutputTensor {
+  TensorId id;
+  std::string name;
+  DType type = DType::F32;
+  std::vector<int64_t> shape;
+  std::vector<Part> parts;
+};
+
+// Source rows in the target's order: inside each head the pairs of RoPE are (i, i + dims/2) or (2i, 2i + 1).
+std::vector<int64_t> reorder_heads(int64_t rows, const GqaSpec& gqa, RopePairing to) {
+  const auto pairs = static_cast<int64_t>(gqa.rope.inverse_frequency.size());
+  std::vector<int64_t> row_of(static_cast<size_t>(rows));
+  for (int64_t row = 0; row < rows; ++row) row_of[static_cast<size_t>(row)] = row;
+  for (int64_t head = 0; head < rows; head += gqa.head_dim) {
+    for (int64_t i = 0; i < pairs; ++i) {
+      const int64_t split[] = {head + i, head + i + pairs}, interleaved[] = {head + 2 * i, head + 2 * i + 1};
+      for (int j = 0; j < 2; ++j) {
+        const bool to_split = to == RopePairing::HalfSplit;
+        row_of[static_cast<size_t>(to_split ? split[j] : interleaved[j])] = to_split ? interleaved[j] : split[j];
+      }
+    }
+  }
+  return row_of;
+}
+
+bool same_as(std::span<const float> values, DType type) {
+  std::vector<std::byte> narrow(static_cast<size_t>(row_bytes(type, static_cast<int64_t>(values.size()))));
+  std::vector<float> back(values.size());
+  quantize_row(type, values, narrow.data());
+  dequantize_row(type, narrow.data(), back);
+  return std::equal(back.begin(), back.end(), values.begin());
+}
+
+// Matrices of float32 vectors and of the spec's own tables, which no file holds in this form.
+Matrix vector_matrix(std::span<const float> values) {
+  const auto count = static_cast<int64_t>(values.size());
+  return {reinterpret_cast<const std::byte*>(values.data()), DType::F32, 1, count, row_bytes(DType::F32, count)};
+}
+
+class Planner {
+ public:
+  Planner(const Model& model, const WriteOptions& options) : model_(model), options_(options) {
+    main_type_ = options_.mix ? mixed_type(*options_.mix, model.spec, {Role::Query, 0}, model.spec.width)
+                              : kept_type(std::get<GqaWeights>(first_attention()).query);
+    if (options_.format != CheckpointFormat::Gguf && is_quantized(main_type_)) {
+      throw_error(ErrorKind::Usage, "type {}: this layout holds f32, f16 and bf16", info(main_type_).name);
+    }
+  }
+
+  std::vector<OutputTensor> plan() {
+    for (const BlockSpec& block : model_.spec.blocks) {
+      if (const auto* gqa = std::get_if<GqaSpec>(&block.mixer)) attention_[block.layer] = gqa;
+    }
+    visit_norms(model_.spec, model_.weights, [&](const TensorId& id, std::span<const float> values) {
+      OutputTensor& tensor = add(id, {static_cast<int64_t>(values.size())}, norm_type(values));
+      tensor.parts.push_back({id, vector_matrix(values), {}});
+    });
+    visit_matrices(model_.spec, model_.weights,
+                   [&](const TensorId& id, const Matrix& matrix) { add_matrix(id, matrix); });
+    // The layers in turn. Where types mix, safetensors want the wide ones first, so that each tensor lies at a multiple
+    // of its element's size.
+    const bool by_width = options_.format != CheckpointFormat::Gguf;
+    const auto place = [&](const OutputTensor& tensor) {
+      const bool last = tensor.id.role == Role::FinalNorm || tensor.id.role == Role::Output;
+      return std::pair(by_width ? -element_bytes(tensor.type) : 0, last ? INT64_MAX : tensor.id.layer);
+    };
+    std::ranges::stable_sort(tensors_, {}, place);
+    return std::move(tensors_);
+  }
+
+  DType main_type() const { return main_type_; }
+
+ private:
+  static int element_bytes(DType type) { return type == DType::F32 ? 4 : is_quantized(type) ? 1 : 2; }
+
+  const MixerWeights& first_attention() const {
+    const auto& blocks = model_.weights.blocks;
+    const auto found =
+        std::ranges::find_if(blocks, [](const auto& b) { return std::holds_alternative<GqaWeights>(b.mixer); });
+    CHECK(found != blocks.end());
+    return found->mixer;
+  }
+
+  DType kept_type(const Matrix& matrix) const {
+    const bool floats_only = options_.format != CheckpointFormat::Gguf;
+    return floats_only && is_quantized(matrix.dtype) ? DType::F16 : matrix.dtype;
+  }
+
+  DType norm_type(std::span<const float> values) const {
+    if (options_.format == CheckpointFormat::Gguf) return DType::F32;
+    return options_.mix || same_as(values, main_type_) ? main_type_ : DType::F32;
+  }
+
+  DType router_type(const Matrix& router) const {
+    if (options_.format == CheckpointFormat::Gguf) return DType::F32;
+    if (options_.mix) return main_type_;
+    std::vector<float> row(static_cast<size_t>(router.cols));
+    for (int64_t r = 0; r < router.rows; ++r) {
+      dequantize_row(router.dtype, router.row(r), row);
+      if (!same_as(row, main_type_)) return DType::F32;
+    }
+    return main_type_;
+  }
+
+  DType matrix_type(const TensorId& id, const Matrix& matrix) const {
+    if (id.role == Role::Router) return router_type(matrix);
+    return options_.mix ? mixed_type(*options_.mix, model_.spec, id, matrix.cols) : kept_type(matrix);
+  }
+
+  OutputTensor& add(const TensorId& id, std::vector<int64_t> shape, DType type) {
+    const TensorName& name = written_name(options_.format, id.role);
+    tensors_.push_back({id, expand(name.pattern, id.layer, id.expert), type, std::move(shape), {}});
+    return tensors_.back();
+  }
+
+  void add_matrix(const TensorId& id, const Matrix& matrix) {
+    Part part{id, matrix, {}};
+    if (id.role == Role::Query || id.role == Role::Key) {
+      const GqaSpec& gqa = *attention_.at(id.layer);
+      const RopePairing to = row_order(options_.format);
+      if (gqa.rope.pairing != to) part.row_of = reorder_heads(matrix.rows, gqa, to);
+    }
+    const Packing packing = written_name(options_.format, id.role).packing;
+    CHECK(packing == Packing::Whole || packing == Packing::Experts);
+    if (packing == Packing::Experts && id.expert > 0) {
+      join_experts(id, std::move(part));
+      return;
+    }
+    OutputTensor& tensor = add(id, {matrix.rows, matrix.cols}, matrix_type(id, matrix));
+    if (packing == Packing::Experts) tensor.shape.insert(tensor.shape.begin(), 1);
+    tensor.parts.push_back(std::move(part));
+  }
+
+  // Experts of files with a tensor each may have types of their own; merged they share the first one's, unless that
+  // would lose something.
+  void join_experts(const TensorId& id, Part part) {
+    const std::string name = expand(written_name(options_.format, id.role).pattern, id.layer, id.expert);
+    const auto found = std::ranges::find(tensors_, name, &OutputTensor::name);
+    CHECK(found != tensors_.end());
+    if (!options_.mix && kept_type(part.matrix) != found->type) {
+      throw_error(ErrorKind::File, "{}: the experts are {} and {}, expected one type; choose one with --type",
+                  to_text(id), info(found->type).name, info(part.matrix.dtype).name);
+    }
+    ++found->shape.front();
+    found->parts.push_back(std::move(part));
+  }
+
+  const Model& model_;
+  const WriteOptions& options_;
+  DType main_type_ = DType::F32;
+  std::map<int64_t, const GqaSpec*> attention_;
+  std::vector<OutputTensor> tensors_;
+};
+
+// Converts rows in parallel and hands them on in order.
+class Streamer {
+ public:
+  using Sink = std::function<void(const std::string& name, std::span<const std::byte> bytes)>;
+
+  Streamer(const WriteOptions& options, Sink sink)
+      : options_(options), sink_(std::move(sink)), team_(options.threads), rows_(static_cast<size_t>(team_.size())) {}
+
+  // False when progress said stop.
+  bool write(const OutputTensor& tensor) {
+    for (const Part& part : tensor.parts) {
+      const int64_t bytes = row_bytes(tensor.type, part.matrix.cols);
+      const int64_t chunk = std::clamp<int64_t>(kChunkBytes / bytes, 1, part.matrix.rows);
+      for (int64_t first = 0; first < part.matrix.rows; first += chunk) {
+        const int64_t rows = std::min(chunk, part.matrix.rows - first);
+        convert(tensor, part, first, rows);
+        sink_(tensor.name, std::span(buffer_).first(static_cast<size_t>(rows * bytes)));
+        done_ += static_cast<uint64_t>(rows * part.matrix.row_bytes);
+        if (options_.progress && !options_.progress(done_)) return false;
+      }
+    }
+    return true;
+  }
+
+ private:
+  void convert(const OutputTensor& tensor, const Part& part, int64_t first, int64_t rows) {
+    const Matrix& from = part.matrix;
+    const int64_t bytes = row_bytes(tensor.type, from.cols);
+    buffer_.resize(static_cast<size_t>(rows * bytes));
+    std::atomic<bool> finite = true, fits = true;
+    team_.run(rows, [&](int64_t row, int thread) {
+      const int64_t source = part.row_of.empty() ? first + row : part.row_of[static_cast<size_t>(first + row)];
+      std::byte* out = buffer_.data() + row * bytes;
+      if (from.dtype == tensor.type) {
+        std::memcpy(out, from.row(source), static_cast<size_t>(bytes));
+        return;
+      }
+      std::vector<float>& values = rows_[static_cast<size_t>(thread)];
+      values.resize(static_cast<size_t>(from.cols));
+      dequantize_row(from.dtype, from.row(source), values);
+      float largest = 0;
+      for (const float value : values) {
+        if (!std::isfinite(value)) finite = false;
+        largest = std::max(largest, std::fabs(value));
+      }
+      if (tensor.type == DType::F16 && largest >= kHalfOverflow) fits = false;
+      quantize_row(tensor.type, values, out);
+    });
+    if (!finite) {
+      throw_error(ErrorKind::File, "{}: a weight is not finite, expected finite numbers", to_text(part.id));
+    }
+    if (!fits) {
+      throw_error(ErrorKind::File, "{}: a weight is beyond the range of f16; bf16 would hold it", to_text(part.id));
+    }
+  }
+
+  static constexpr float kHalfOverflow = 65520;  // rounds to infinity
+
+  const WriteOptions& options_;
+  Sink sink_;
+  ThreadTeam team_;
+  std::vector<std::vector<float>> rows_;  // one a thread
+  std::vector<std::byte> buffer_;
+  uint64_t done_ = 0;
+};
+
+uint64_t total_bytes(const std::vector<OutputTensor>& tensors) {
+  uint64_t total = 0;
+  for (const OutputTensor& tensor : tensors) {
+    for (const Part& part : tensor.parts) {
+      total += static_cast<uint64_t>(part.matrix.rows * row_bytes(tensor.type, part.matrix.cols));
+    }
+  }
+  return total;
+}
+
+// ---- GGUF
+
+GgufMetadata gguf_metadata(const Model& model, const std::string& out, std::vector<std::string>& notes) {
+  if (model.store.gguf) {
+    GgufMetadata metadata = *model.store.gguf;
+    update_gguf_spec(model.spec, metadata);
+    return metadata;
+  }
+  const fs::path folder = fs::path(model.store.folder).lexically_normal();
+  const std::string name = (folder.has_filename() ? folder : folder.parent_path()).filename().string();
+  GgufMetadata metadata = write_gguf_spec(model.spec, name.empty() ? fs::path(out).stem().string() : name);
+  describe_tokenizer(model.store, model.spec.vocab, metadata, notes);
+  return metadata;
+}
+
+// The mix that a file says it has: the chosen one, or the one of the type that most weights have.
+int file_type_of(const std::vector<OutputTensor>& tensors, const WriteOptions& options) {
+  if (options.mix) return options.mix->file_type;
+  std::map<DType, int64_t> weights;
+  for (const OutputTensor& tensor : tensors) {
+    for (const Part& part : tensor.parts) weights[tensor.type] += part.matrix.rows * part.matrix.cols;
+  }
+  const auto most = std::ranges::max_element(weights, {}, [](const auto& pair) { return pair.second; });
+  const auto mix = mix_of(most->first);
+  return mix ? mix->file_type : -1;
+}
+
+bool write_gguf(const Model& model, const std::string& out, const WriteOptions& options,
+                std::vector<OutputTensor> tensors, WriteSummary& summary) {
+  GgufMetadata metadata = gguf_metadata(model, out, summary.notes);
+  const bool kept = model.store.gguf && !options.mix;
+  if (const int type = file_type_of(tensors, options); type >= 0 && !kept) {
+    metadata.values["general.file_type"] = int64_t{type};
+    metadata.types.erase("general.file_type");
+  }
+  metadata.values["general.quantization_version"] = kQuantizationVersion;
+  const std::vector<float> divisors = rope_divisors(model.spec);
+  if (!divisors.empty()) {
+    const auto count = static_cast<int64_t>(divisors.size());
+    tensors.push_back({{}, "rope_freqs.weight", DType::F32, {count}, {Part{{}, vector_matrix(divisors), {}}}});
+  }
+  std::vector<GgufTensorPlan> plans;
+  for (const OutputTensor& tensor : tensors) plans.push_back({tensor.name, tensor.type, tensor.shape});
+  GgufWriter writer(out, metadata, plans);
+  Streamer streamer(options,
+                    [&](const std::string& name, std::span<const std::byte> bytes) { writer.write(name, bytes); });
+  if (!std::ranges::all_of(tensors, [&](const OutputTensor& tensor) { return streamer.write(tensor); })) return false;
+  writer.commit();
+  return true;
+}
+
+// ---- folders
+
+const char* torch_name(DType type) {
+  return type == DType::F32 ? "float32" : type == DType::F16 ? "float16" : "bfloat16";
+}
+
+// True when the folder was made.
+bool make_folder(const std::string& out) {
+  std::error_code error;
+  const bool made = fs::create_directories(out, error);
+  if (error) throw_error(ErrorKind::Io, "{}: cannot make the folder: {}", out, error.message());
+  for (const auto& entry : fs::directory_iterator(out, error)) {
+    const fs::path& path = entry.path();
+    const std::string name = path.filename().string();
+    if (name == "config.json" || name == "params.json" || path.extension() == ".safetensors" ||
+        name.starts_with("consolidated.")) {
+      throw_error(ErrorKind::Usage, "{}: the folder already holds {}; choose another", out, name);
+    }
+  }
+  if (error) throw_error(ErrorKind::Io, "{}: cannot list the folder: {}", out, error.message());
+  return made;
+}
+
+std::map<std::string, std::string> side_files(const Model& model, DType main_type, const WriteOptions& options,
+                                              std::vector<std::string>& notes) {
+  std::map<std::string, std::string> files;
+  const auto put = [&](const std::string& name, const nlohmann::ordered_json& json) {
+    files[name] = json.dump(2) + "\n";
+  };
+  if (options.format == CheckpointFormat::HuggingFace) {
+    put("config.json", write_hugging_face_spec(model.spec, torch_name(main_type)));
+    if (model.store.generation_config.is_null()) {
+      put("generation_config.json", write_generation_config(model.spec));
+    } else {
+      put("generation_config.json", model.store.generation_config);
+    }
+  } else {
+    put("params.json", write_native_spec(model.spec));
+  }
+  files.merge(tokenizer_files(model.store, options.format, notes));
+  return files;
+}
+
+bool write_folder(const Model& model, const std::string& out, DType main_type, const WriteOptions& options,
+                  const std::vector<OutputTensor>& tensors, WriteSummary& summary) {
+  // All that can be refused comes before the first file.
+  const auto files = side_files(model, main_type, options, summary.notes);
+  const bool made = make_folder(out);
+  bool complete = false;
+  const auto tidy = [&] {
+    std::error_code ignored;
+    if (made && !complete) fs::remove(out, ignored);  // only when empty
+  };
+  try {
+    std::vector<SafetensorsPlan> plans;
+    for (const OutputTensor& tensor : tensors) {
+      plans.push_back({tensor.name, safetensors_dtype(tensor.type), tensor.shape});
+    }
+    const bool native = options.format == CheckpointFormat::Mistral;
+    // The readers of the publisher's layout expect one file.
+    ShardedSafetensorsWriter writer(out, native ? "consolidated" : "model", plans, native ? UINT64_MAX : kShardBytes);
+    Streamer streamer(options,
+                      [&](const std::string& name, std::span<const std::byte> bytes) { writer.write(name, bytes); });
+    complete = std::ranges::all_of(tensors, [&](const OutputTensor& tensor) { return streamer.write(tensor); });
+    if (complete) {
+      writer.commit();
+      for (const auto& [name, text] : files) write_file_atomically((fs::path(out) / name).string(), text);
+    }
+  } catch (...) {
+    tidy();
+    throw;
+  }
+  tidy();
+  return complete;
+}
+
+}  // namespace
+
+WriteSummary write_checkpoint(const Model& model, const std::string& out, const WriteOptions& options) {
+  std::error_code ignored;
+  if (fs::equivalent(out, model.store.path, ignored)) {
+    throw_error(ErrorKind::Usage, "{}: the model would be written over itself; choose another path", out);
+  }
+  if (options.format == CheckpointFormat::Gguf && fs::is_directory(out, ignored)) {
+    throw_error(ErrorKind::Usage, "{}: a folder, expected the name of a GGUF file", out);
+  }
+  Planner planner(model, options);
+  std::vector<OutputTensor> tensors = planner.plan();
+  WriteSummary summary;
+  summary.bytes = total_bytes(tensors);
+  summary.complete = options.format == CheckpointFormat::Gguf
+                         ? write_gguf(model, out, options, std::move(tensors), summary)
+                         : write_folder(model, out, planner.main_type(), options, tensors, summary);
+  return summary;
+}
+
+uint64_t source_bytes(const Model& model) {
+  uint64_t total = 0;
+  visit_matrices(model.spec, model.weights, [&](const TensorId&, const Matrix& matrix) {
+    total += static_cast<uint64_t>(matrix.rows * matrix.row_bytes);
+  });
+  return total;
+}
+
+}  // namespace ostro
