@@ -54,7 +54,7 @@ EngineOptions ModelFlags::engine_options() const {
 }
 
 void add_model_flag(CLI::App& verb, std::string& model) {
-  verb.add_option("-m,--model", model, "A GGUF file, or a folder of Hugging Face's or Mistral's layout")
+  verb.add_option("-m,--model", model, "A GGUF file, or a folder with config.json or params.json")
       ->type_name("MODEL")
       ->group("Model");
 }
