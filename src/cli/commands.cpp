@@ -16,6 +16,10 @@ namespace {
 
 // In the order of --help; each verb adds itself here.
 constexpr void (*kVerbs[])(CLI::App&) = {
+    add_run,
+    add_chat,
+    add_logits,
+    add_inspect,
     add_template,
     add_quantize,
     add_convert,

@@ -1,6 +1,7 @@
 #include "engine/scheduler.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 
@@ -114,16 +115,21 @@ void Scheduler::clear() {
 }
 
 Scheduler::Sequence& Scheduler::running(int64_t sequence) {
+  return const_cast<Sequence&>(std::as_const(*this).running(sequence));
+}
+
+const Scheduler::Sequence& Scheduler::running(int64_t sequence) const {
   const auto found =
       std::find_if(running_.begin(), running_.end(), [&](const auto& s) { return s.number == sequence; });
   CHECK(found != running_.end());
   return *found;
 }
 
-const std::vector<int32_t>& Scheduler::tokens(int64_t sequence) const {
-  return const_cast<Scheduler*>(this)->running(sequence).tokens;
-}
+const std::vector<int32_t>& Scheduler::tokens(int64_t sequence) const { return running(sequence).tokens; }
 
-int64_t Scheduler::cached(int64_t sequence) const { return const_cast<Scheduler*>(this)->running(sequence).cached; }
+int64_t Scheduler::cached(int64_t sequence) const {
+  const bool waits = std::any_of(waiting_.begin(), waiting_.end(), [&](const auto& s) { return s.number == sequence; });
+  return waits ? 0 : running(sequence).cached;
+}
 
 }  // namespace ostro

@@ -49,8 +49,9 @@ class Scheduler {
   void clear();
 
   bool idle() const { return running_.empty() && waiting_.empty(); }
+  // Of a sequence that has a slot.
   const std::vector<int32_t>& tokens(int64_t sequence) const;
-  // Tokens of a sequence that are in the cache.
+  // Tokens of a sequence that are in the cache; 0 while it waits.
   int64_t cached(int64_t sequence) const;
 
  private:
@@ -68,6 +69,7 @@ class Scheduler {
   };
 
   Sequence& running(int64_t sequence);
+  const Sequence& running(int64_t sequence) const;
   static void append_rows(Step& step, Sequence& sequence, int64_t count);
 
   SchedulerOptions options_;

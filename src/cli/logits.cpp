@@ -1,0 +1,164 @@
+// `ostro logits`: what the model computes for given tokens, as a safetensors file.
+#include <CLI/CLI.hpp>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "base/progress.h"
+#include "cli/commands.h"
+#include "cli/flags.h"
+#include "cli/interrupt.h"
+#include "cli/model_flags.h"
+#include "cli/terminal.h"
+#include "formats/safetensors_writer.h"
+
+namespace ostro {
+namespace {
+
+struct LogitsFlags {
+  ModelFlags model;
+  std::string tokens, out;
+  bool routing = false, hidden = false, json = false;
+};
+
+// Everything but the logits, which are written as they come.
+struct Recorder : RoutingObserver {
+  struct Layer {
+    std::vector<int32_t> expert;       // [n, k]
+    std::vector<float> weight, score;  // [n, k], [n, experts]
+    int64_t top_k = 0, experts = 0;
+  };
+  std::map<int64_t, Layer> routing;
+  std::map<int64_t, std::vector<float>> hidden;  // [n, width]
+
+  void on_route(const BlockSpec& block, const Batch&, const Routing& chunk) override {
+    Layer& layer = routing[block.layer];
+    layer.top_k = chunk.top_k;
+    layer.experts = chunk.experts;
+    layer.expert.insert(layer.expert.end(), chunk.expert.begin(), chunk.expert.end());
+    layer.weight.insert(layer.weight.end(), chunk.weight.begin(), chunk.weight.end());
+    layer.score.insert(layer.score.end(), chunk.score.begin(), chunk.score.end());
+  }
+};
+
+std::vector<int32_t> parse_tokens(const std::string& given) {
+  const std::string text = given.starts_with('@') ? read_text_file(given.substr(1)) : given;
+  std::vector<int32_t> ids;
+  for (const int64_t id : parse_integers("--tokens", text, 0, INT32_MAX)) ids.push_back(static_cast<int32_t>(id));
+  return ids;
+}
+
+void check_ids(const std::vector<int32_t>& ids, const Engine& engine) {
+  for (const int32_t id : ids) {
+    if (id >= engine.spec().vocab)
+      throw_error(ErrorKind::Usage, "--tokens {}: expected ids from 0 to {}", id, engine.spec().vocab - 1);
+  }
+  if (static_cast<int64_t>(ids.size()) > engine.options().context)
+    throw_error(ErrorKind::Usage, "--tokens: {} tokens, the context holds {} (-c)", ids.size(),
+                engine.options().context);
+}
+
+// The shapes are known before the first token runs.
+std::vector<SafetensorsPlan> plan_tensors(const ModelSpec& spec, const LogitsFlags& flags, int64_t tokens) {
+  std::vector<SafetensorsPlan> plan = {{"logits", "F32", {tokens, spec.vocab}}};
+  for (const auto& block : spec.blocks) {
+    const auto* moe = std::get_if<MoeSpec>(&block.mixer);
+    if (!flags.routing || moe == nullptr) continue;
+    const std::string prefix = fmt::format("routing.{}.", block.layer);
+    plan.push_back({prefix + "expert", "I32", {tokens, moe->router.top_k}});
+    plan.push_back({prefix + "weight", "F32", {tokens, moe->router.top_k}});
+    plan.push_back({prefix + "score", "F32", {tokens, moe->router.experts}});
+  }
+  for (int64_t layer = 0; flags.hidden && layer < spec.layers; ++layer)
+    plan.push_back({fmt::format("hidden.{}", layer), "F32", {tokens, spec.width}});
+  return plan;
+}
+
+template <typename T>
+void write_values(SafetensorsWriter& writer, const std::string& name, const std::vector<T>& values) {
+  writer.write(name, std::as_bytes(std::span(values)));
+}
+
+void write_recorded(SafetensorsWriter& writer, const Recorder& recorder) {
+  for (const auto& [number, layer] : recorder.routing) {
+    const std::string prefix = fmt::format("routing.{}.", number);
+    write_values(writer, prefix + "expert", layer.expert);
+    write_values(writer, prefix + "weight", layer.weight);
+    write_values(writer, prefix + "score", layer.score);
+  }
+  for (const auto& [layer, values] : recorder.hidden) write_values(writer, fmt::format("hidden.{}", layer), values);
+}
+
+Batch chunk_of(const std::vector<int32_t>& ids, int64_t first, int64_t count) {
+  Batch batch;
+  batch.sequences = {{0, 0, count}};
+  for (int64_t i = 0; i < count; ++i) {
+    batch.tokens.push_back(ids[static_cast<size_t>(first + i)]);
+    batch.positions.push_back(first + i);
+    batch.logit_rows.push_back(i);
+  }
+  return batch;
+}
+
+void write_logits(const LogitsFlags& flags) {
+  const std::vector<int32_t> ids = parse_tokens(flags.tokens);
+  const auto count = static_cast<int64_t>(ids.size());
+  ModelFlags model = flags.model;
+  if (model.context == EngineOptions::kDefaultContext) model.context = count;
+  auto engine = open_engine(model);
+  check_ids(ids, *engine);
+
+  Recorder recorder;
+  ForwardHooks hooks;
+  if (flags.routing) hooks.routing = &recorder;
+  if (flags.hidden) {
+    hooks.hidden = [&recorder](int64_t layer, const Batch&, Rows stream) {
+      const auto values = stream.values();
+      recorder.hidden[layer].insert(recorder.hidden[layer].end(), values.begin(), values.end());
+    };
+  }
+  SafetensorsWriter writer(flags.out, plan_tensors(engine->spec(), flags, count));
+  std::optional<Progress> bar(std::in_place, "tokens", static_cast<uint64_t>(count), "tokens");
+  Activations activations;
+  for (int64_t first = 0; first < count; first += engine->options().chunk) {
+    if (interrupted()) return;  // nothing appears under the name of the file
+    const Batch batch = chunk_of(ids, first, std::min(engine->options().chunk, count - first));
+    const Rows logits = engine->decoder().forward(batch, engine->cache(), activations, hooks);
+    writer.write("logits", std::as_bytes(logits.values()));
+    bar->add(static_cast<uint64_t>(batch.rows()));
+  }
+  bar.reset();
+  write_recorded(writer, recorder);
+  writer.commit();
+  if (flags.json) write_out(nlohmann::ordered_json{{"file", flags.out}, {"tokens", count}}.dump() + "\n");
+}
+
+}  // namespace
+
+void add_logits(CLI::App& app) {
+  auto* verb = app.add_subcommand("logits", "Logits, routing and hidden states of given tokens, as safetensors");
+  auto flags = std::make_shared<LogitsFlags>();
+  verb->add_option("--tokens", flags->tokens, "Token ids, or a file with them")
+      ->type_name("N,...|@FILE")
+      ->required()
+      ->group("Output");
+  verb->add_option("-o,--output", flags->out, "The file to write: logits [n, vocab]")
+      ->type_name("OUT.safetensors")
+      ->required()
+      ->group("Output");
+  verb->add_flag("--routing", flags->routing, "Also routing.<layer>.expert, .weight [n, k] and .score [n, experts]")
+      ->group("Output");
+  verb->add_flag("--hidden", flags->hidden, "Also hidden.<layer> [n, width], the residual stream after a layer")
+      ->group("Output");
+  verb->add_flag("--json", flags->json, "Say what was written as one JSON object")->group("Output");
+  add_model_flags(*verb, flags->model);
+  verb->footer("Examples:\n"
+               "  ostro logits -m model.gguf --tokens 1,415,3 -o out.safetensors\n"
+               "  ostro logits -m model.gguf --tokens @ids.txt -o out.safetensors --routing --hidden --compute f32");
+  verb->callback([flags] { write_logits(*flags); });
+}
+
+}  // namespace ostro
