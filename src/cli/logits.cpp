@@ -155,9 +155,10 @@ void add_logits(CLI::App& app) {
       ->group("Output");
   verb->add_flag("--json", flags->json, "Say what was written as one JSON object")->group("Output");
   add_model_flags(*verb, flags->model);
-  verb->footer("Examples:\n"
-               "  ostro logits -m model.gguf --tokens 1,415,3 -o out.safetensors\n"
-               "  ostro logits -m model.gguf --tokens @ids.txt -o out.safetensors --routing --hidden --compute f32");
+  verb->footer(
+      "Examples:\n"
+      "  ostro logits -m model.gguf --tokens 1,415,3 -o out.safetensors\n"
+      "  ostro logits -m model.gguf --tokens @ids.txt -o out.safetensors --routing --hidden --compute f32");
   verb->callback([flags] { write_logits(*flags); });
 }
 

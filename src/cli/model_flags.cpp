@@ -59,19 +59,26 @@ void add_model_flag(CLI::App& verb, std::string& model) {
       ->group("Model");
 }
 
+void add_compute_flags(CLI::App& verb, ModelFlags& flags) {
+  const std::string group = "Computing";
+  add_integer(verb, "-b,--batch-size", flags.batch, 1, 1 << 20, "Tokens a step, over all sequences")->group(group);
+  add_integer(verb, "--ub,--ubatch-size", flags.micro_batch, 1, 1 << 20, "Tokens a step of one prompt")->group(group);
+  const std::vector<std::string> cache_types = {"f32", "f16", "bf16", "q8_0"};
+  add_choice(verb, "--ctk,--cache-type-k", flags.key_type, cache_types, "Type of cached keys")->group(group);
+  add_choice(verb, "--ctv,--cache-type-v", flags.value_type, cache_types, "Type of cached values")->group(group);
+  add_choice(verb, "--compute", flags.compute, {"auto", "f32"}, "f32: float32 activations and sums, on any weights")
+      ->group(group);
+}
+
 void add_model_flags(CLI::App& verb, ModelFlags& flags) {
   add_model_flag(verb, flags.model);
   add_integer(verb, "-c,--ctx-size", flags.context, 0, kMostPositions, "Longest text in tokens; 0: the model's own")
       ->default_str("4096, or the model's")
       ->group("Model");
-  add_integer(verb, "-t,--threads", flags.threads, 1, 1024, "Threads")->default_str("physical cores")->group("Model");
-  add_integer(verb, "-b,--batch-size", flags.batch, 1, 1 << 20, "Tokens a step, over all sequences")->group("Model");
-  add_integer(verb, "--ub,--ubatch-size", flags.micro_batch, 1, 1 << 20, "Tokens a step of one prompt")->group("Model");
-  const std::vector<std::string> cache_types = {"f32", "f16", "bf16", "q8_0"};
-  add_choice(verb, "--ctk,--cache-type-k", flags.key_type, cache_types, "Type of cached keys")->group("Model");
-  add_choice(verb, "--ctv,--cache-type-v", flags.value_type, cache_types, "Type of cached values")->group("Model");
-  add_choice(verb, "--compute", flags.compute, {"auto", "f32"}, "f32: float32 activations and sums, on any weights")
-      ->group("Model");
+  add_integer(verb, "-t,--threads", flags.threads, 1, 1024, "Threads")
+      ->default_str("physical cores")
+      ->group("Computing");
+  add_compute_flags(verb, flags);
 }
 
 std::unique_ptr<Engine> open_engine(const ModelFlags& flags) {

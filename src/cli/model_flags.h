@@ -23,7 +23,8 @@ struct ModelFlags {
   EngineOptions engine_options() const;
 };
 void add_model_flag(CLI::App& verb, std::string& model);
-void add_model_flags(CLI::App& verb, ModelFlags& flags);
+void add_compute_flags(CLI::App& verb, ModelFlags& flags);  // -b, -ub, -ctk, -ctv, --compute
+void add_model_flags(CLI::App& verb, ModelFlags& flags);    // all of them
 
 // What was given, else $OSTRO_MODEL, else the model that scripts/quickstart made. Throws Error(Usage) where there is
 // none.

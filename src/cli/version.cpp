@@ -9,10 +9,10 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "backend/backend.h"
 #include "build_info.h"
 #include "cli/commands.h"
 #include "cli/terminal.h"
+#include "kernels/cpu/select.h"
 
 namespace ostro {
 namespace {
@@ -31,14 +31,24 @@ nlohmann::ordered_json libraries() {
 
 void print_version(bool json) {
   const nlohmann::ordered_json used = libraries();
+  const std::string selected = select_instruction_set().name;
   if (json) {
-    const nlohmann::ordered_json out = {
-        {"version", OSTRO_VERSION}, {"commit", OSTRO_COMMIT}, {"compiler", __VERSION__}, {"libraries", used}};
+    nlohmann::ordered_json sets;
+    for (const auto& set : instruction_sets())
+      sets.push_back({{"name", set.name}, {"description", set.description}, {"available", set.available}});
+    const nlohmann::ordered_json out = {{"version", OSTRO_VERSION}, {"commit", OSTRO_COMMIT},
+                                        {"compiler", __VERSION__},  {"instruction_set", selected},
+                                        {"instruction_sets", sets}, {"libraries", used}};
     return write_out(out.dump() + "\n");
   }
   std::string text =
       fmt::format("ostro {}{}\n", OSTRO_VERSION, *OSTRO_COMMIT == '\0' ? "" : fmt::format(" ({})", OSTRO_COMMIT));
   text += fmt::format("compiler   {}\n", __VERSION__);
+  std::string label = "kernels";
+  for (const auto& set : instruction_sets()) {
+    const char* state = set.name == selected ? "used" : set.available ? "available" : "not on this machine";
+    text += fmt::format("{:<11}{:<10}{} ({})\n", std::exchange(label, ""), set.name, set.description, state);
+  }
   text += "libraries ";
   for (const auto& [name, version] : used.items()) text += fmt::format(" {} {}", name, version.get<std::string>());
   write_out(text + "\n");

@@ -1,0 +1,262 @@
+// `ostro inspect`: what a model is, how its files were understood, and whether its weights are finite.
+#include <CLI/CLI.hpp>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/error.h"
+#include "base/progress.h"
+#include "cli/commands.h"
+#include "cli/terminal.h"
+#include "engine/memory.h"
+#include "model/kv_cache.h"
+#include "model/load_model.h"
+#include "text/chat.h"
+#include "text/tokenizer.h"
+
+namespace ostro {
+namespace {
+
+using nlohmann::ordered_json;
+
+struct InspectFlags {
+  std::string model;
+  bool json = false, tensors = false, verify = false;
+};
+
+std::string format_name(CheckpointFormat format) {
+  switch (format) {
+    case CheckpointFormat::HuggingFace:
+      return "config.json and tensors";
+    case CheckpointFormat::Mistral:
+      return "params.json and consolidated tensors";
+    case CheckpointFormat::Gguf:
+      return "GGUF";
+  }
+  return "";
+}
+
+// One kind of mixer in words and as data.
+struct MixerText {
+  std::string words;
+  ordered_json data;
+};
+
+MixerText describe(const GqaSpec& gqa) {
+  const char* pairing = gqa.rope.pairing == RopePairing::Interleaved ? "neighbours" : "halves";
+  return {fmt::format("{} query heads, {} key-value heads of {}; RoPE base {} over {}; {}", gqa.query_heads,
+                      gqa.kv_heads, gqa.head_dim, gqa.rope.theta, pairing,
+                      gqa.window > 0 ? fmt::format("window of {} tokens", gqa.window) : "all earlier tokens"),
+          {{"kind", "attention"},
+           {"query_heads", gqa.query_heads},
+           {"kv_heads", gqa.kv_heads},
+           {"head_dim", gqa.head_dim},
+           {"rope_theta", gqa.rope.theta},
+           {"window", gqa.window > 0 ? ordered_json(gqa.window) : ordered_json()}}};
+}
+
+MixerText describe(const DenseSpec& dense) {
+  return {fmt::format("dense feed-forward, {} wide", dense.inner), {{"kind", "dense"}, {"inner", dense.inner}}};
+}
+
+MixerText describe(const MoeSpec& moe) {
+  const RouterSpec& router = moe.router;
+  const char* score = router.score == Score::Softmax ? "softmax" : "sigmoid";
+  std::string rule =
+      fmt::format("{} over the logits of all {} experts, the {} largest kept", score, router.experts, router.top_k);
+  rule += router.renormalize ? ", their weights divided by their sum" : ", their weights as they are";
+  if (router.weight_scale != 1) rule += fmt::format(", times {}", router.weight_scale);
+  return {fmt::format("{} experts {} wide; router: {}", router.experts, moe.expert.inner, rule),
+          {{"kind", "moe"},
+           {"inner", moe.expert.inner},
+           {"experts", router.experts},
+           {"top_k", router.top_k},
+           {"score", score},
+           {"renormalize", router.renormalize},
+           {"weight_scale", router.weight_scale},
+           {"rule", rule}}};
+}
+
+// Runs of layers whose blocks are the same.
+struct LayerRun {
+  int64_t first = 0, last = 0;
+  std::vector<MixerText> blocks;
+};
+
+std::vector<LayerRun> layer_runs(const ModelSpec& spec) {
+  std::vector<LayerRun> layers;
+  for (const auto& block : spec.blocks) {
+    if (layers.empty() || layers.back().first != block.layer) layers.push_back({block.layer, block.layer, {}});
+    layers.back().blocks.push_back(std::visit([](const auto& mixer) { return describe(mixer); }, block.mixer));
+  }
+  auto same = [](const LayerRun& a, const LayerRun& b) {
+    return std::equal(a.blocks.begin(), a.blocks.end(), b.blocks.begin(), b.blocks.end(),
+                      [](const auto& x, const auto& y) { return x.words == y.words; });
+  };
+  std::vector<LayerRun> runs;
+  for (const auto& layer : layers) {
+    if (!runs.empty() && same(runs.back(), layer)) {
+      runs.back().last = layer.last;
+    } else {
+      runs.push_back(layer);
+    }
+  }
+  return runs;
+}
+
+struct TypeTotal {
+  int64_t tensors = 0;
+  uint64_t bytes = 0;
+};
+
+std::map<std::string, TypeTotal> type_totals(const WeightStore& store) {
+  std::map<std::string, TypeTotal> totals;
+  for (const auto& [name, tensor] : store.tensors) {
+    TypeTotal& total = totals[std::string(info(tensor.dtype).name)];
+    ++total.tensors;
+    total.bytes += tensor.bytes.size();
+  }
+  return totals;
+}
+
+struct Facts {
+  std::unique_ptr<Model> model;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::unique_ptr<ChatFormat> chat;
+  std::vector<LayerRun> runs;
+  std::map<std::string, TypeTotal> types;
+  uint64_t kv_bytes = 0;  // of a token, as f16
+  std::vector<std::string> notes;
+};
+
+Facts gather(const std::string& path) {
+  Facts facts;
+  facts.model = load_model(path);
+  facts.tokenizer = load_tokenizer(facts.model->store);
+  facts.chat = load_chat_format(facts.model->store, facts.tokenizer.get());
+  facts.runs = layer_runs(facts.model->spec);
+  facts.types = type_totals(facts.model->store);
+  facts.kv_bytes = KvCache::bytes_per_token(facts.model->spec, DType::F16, DType::F16);
+  facts.notes = facts.model->spec.notes;
+  facts.notes.insert(facts.notes.end(), facts.model->weights.notes.begin(), facts.model->weights.notes.end());
+  return facts;
+}
+
+ordered_json as_json(const Facts& facts, bool tensors) {
+  const WeightStore& store = facts.model->store;
+  const ModelSpec& spec = facts.model->spec;
+  ordered_json out = {{"path", store.path},
+                      {"format", format_name(store.format)},
+                      {"family", spec.family},
+                      {"layers", spec.layers},
+                      {"width", spec.width},
+                      {"vocab", spec.vocab},
+                      {"context", spec.context},
+                      {"tied_embeddings", spec.tied_embeddings},
+                      {"parameters", spec.parameters()},
+                      {"active_parameters", spec.active_parameters()},
+                      {"bytes", store.total_bytes()},
+                      {"kv_bytes_per_token", facts.kv_bytes}};
+  for (const auto& run : facts.runs) {
+    ordered_json entry = {{"first_layer", run.first}, {"last_layer", run.last}};
+    for (const auto& block : run.blocks) entry["blocks"].push_back(block.data);
+    out["structure"].push_back(entry);
+  }
+  for (const auto& [name, total] : facts.types)
+    out["types"][name] = {{"tensors", total.tensors}, {"bytes", total.bytes}};
+  out["bos"] = spec.bos;
+  out["eos"] = spec.eos;
+  out["tokenizer"] = facts.tokenizer ? ordered_json(facts.tokenizer->describe()) : ordered_json();
+  out["chat_format"] = facts.chat ? ordered_json(facts.chat->name()) : ordered_json();
+  out["notes"] = facts.notes;
+  if (!tensors) return out;
+  for (const auto& [name, tensor] : store.tensors) {
+    out["tensors"].push_back({{"name", name},
+                              {"type", info(tensor.dtype).name},
+                              {"shape", tensor.shape},
+                              {"bytes", tensor.bytes.size()},
+                              {"file", tensor.file}});
+  }
+  return out;
+}
+
+std::string billions(int64_t count) {
+  const auto value = static_cast<double>(count);
+  return count >= 1'000'000'000 ? fmt::format("{:.2f} billion", value / 1e9)
+                                : fmt::format("{:.2f} million", value / 1e6);
+}
+
+std::string as_text(const Facts& facts, bool tensors) {
+  const WeightStore& store = facts.model->store;
+  const ModelSpec& spec = facts.model->spec;
+  std::string out;
+  auto line = [&out](std::string_view label, const std::string& text) {
+    out += fmt::format("{:<12}{}\n", label, text);
+  };
+  line("model", store.path);
+  line("format",
+       fmt::format("{}, {} in {} tensors of {} file{}", format_name(store.format), in_gigabytes(store.total_bytes()),
+                   store.tensors.size(), store.files.size(), store.files.size() == 1 ? "" : "s"));
+  line("family", spec.family);
+  line("shape", fmt::format("{} layers, width {}, vocabulary {}{}", spec.layers, spec.width, spec.vocab,
+                            spec.tied_embeddings ? ", output tied to the embeddings" : ""));
+  for (const auto& run : facts.runs) {
+    std::string label =
+        run.first == run.last ? fmt::format("layer {}", run.first) : fmt::format("{} to {}", run.first, run.last);
+    for (const auto& block : run.blocks) line(std::exchange(label, ""), block.words);
+  }
+  line("parameters",
+       fmt::format("{}, {} of them for one token", billions(spec.parameters()), billions(spec.active_parameters())));
+  std::string label = "weights";
+  for (const auto& [name, total] : facts.types)
+    line(std::exchange(label, ""),
+         fmt::format("{:<8} {:>5} tensors {:>10}", name, total.tensors, in_gigabytes(total.bytes)));
+  line("context", fmt::format("{} tokens; KV cache {} bytes a token as f16", spec.context, facts.kv_bytes));
+  line("tokenizer", facts.tokenizer ? facts.tokenizer->describe() : "none");
+  line("chat", facts.chat ? facts.chat->name() : "no format");
+  label = "notes";
+  for (const auto& note : facts.notes) line(std::exchange(label, ""), note);
+  if (!tensors) return out;
+  out += "\n";
+  for (const auto& [name, tensor] : store.tensors)
+    out += fmt::format("{:<48} {:<8} [{}]\n", name, info(tensor.dtype).name, fmt::join(tensor.shape, ", "));
+  return out;
+}
+
+void verify(const Model& model) {
+  Progress bar("verify", model.store.total_bytes(), "B");
+  verify_finite(model.spec, model.weights, default_threads(), [&bar](uint64_t done) { bar.set(done); });
+}
+
+void inspect(const InspectFlags& flags) {
+  const Facts facts = gather(flags.model);
+  if (flags.verify) verify(*facts.model);
+  if (flags.json) {
+    ordered_json out = as_json(facts, flags.tensors);
+    if (flags.verify) out["finite"] = true;
+    write_out(out.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
+  } else {
+    write_out(as_text(facts, flags.tensors) + (flags.verify ? "verified    all weights are finite\n" : ""));
+  }
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app) {
+  auto* verb = app.add_subcommand("inspect", "What a model is and how its files were understood");
+  auto flags = std::make_shared<InspectFlags>();
+  verb->add_option("model,-m,--model", flags->model, "A GGUF file, or a folder with config.json or params.json")
+      ->type_name("MODEL")
+      ->required();
+  verb->add_flag("--tensors", flags->tensors, "List every tensor with its type and shape");
+  verb->add_flag("--verify", flags->verify, "Read every weight and refuse NaN and infinity");
+  verb->add_flag("--json", flags->json, "One JSON object");
+  verb->footer(
+      "Examples:\n"
+      "  ostro inspect model.gguf\n"
+      "  ostro inspect Mixtral-8x7B-v0.1/ --tensors --verify");
+  verb->callback([flags] { inspect(*flags); });
+}
+
+}  // namespace ostro
