@@ -120,7 +120,7 @@ int parse_and_run(CLI::App& app, int argc, char** argv) {
 int run_command_line(int argc, char** argv) {
   try {
     install_interrupt_handler();
-    CLI::App app("ostro runs, converts and explains sparse mixture-of-experts language models.", "ostro");
+    CLI::App app("Runs, converts and explains sparse mixture-of-experts language models.", "ostro");
     app.formatter(std::make_shared<HelpFormatter>());
     app.get_formatter()->column_width(38);
     app.get_formatter()->label("SUBCOMMAND", "COMMAND");
