@@ -41,6 +41,7 @@ std::unique_ptr<Model> upcycle(std::unique_ptr<Model> dense, const UpcycleOption
     MoeWeights sparse;
     sparse.router = {reinterpret_cast<const std::byte*>(numbers->data()), DType::F32, options.experts, spec.width,
                      row_bytes(DType::F32, spec.width)};
+    sparse.router_values = *numbers;
     sparse.gate.assign(copies, mixer.gate);
     sparse.up.assign(copies, mixer.up);
     sparse.down.assign(copies, mixer.down);
