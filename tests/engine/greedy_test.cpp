@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "model/upcycle.h"
 #include "support/support.h"
 
 namespace ostro {
@@ -209,6 +210,13 @@ TEST_F(Greedy, DefaultComputePartsFromLlamaCppOnlyWithinItsNoise) {
     EXPECT_LT(std::abs(one.exact_gaps[*i]), 2 * expected_.noise_p99) << one.name << " " << *i;
   }
   std::cout << equal << " of " << ours.size() << " continuations are llama.cpp's\n";
+}
+
+// Each expert is a copy and the two weights add up to 1, so only the rounding of that sum differs.
+TEST_F(Greedy, UpcycledModelChoosesAsTheDenseOne) {
+  const auto dense = generate(Compute::F32);
+  model_ = upcycle(load_model(model_file()->string()), {});
+  EXPECT_EQ(generate(Compute::F32), dense);
 }
 
 }  // namespace
