@@ -20,6 +20,7 @@ constexpr void (*kVerbs[])(CLI::App&) = {
     add_chat,
     add_logits,
     add_inspect,
+    add_tokenize,
     add_template,
     add_quantize,
     add_convert,

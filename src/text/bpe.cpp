@@ -190,13 +190,13 @@ void BpeTokenizer::cut_at_added(std::string_view text, const TokenMatcher& match
   for (TokenMatcher::Match match; matcher.next(text, from, match);) {
     from = match.end;
     const AddedToken& added = *added_[static_cast<size_t>(match.id)];
-    size_t begin = std::max(match.begin, done), end = match.end;
+    size_t begin = match.begin, end = match.end;
     if (added.whole_word && (ends_with_word(text.substr(0, begin)) || begins_with_word(text.substr(end)))) continue;
-    if (added.takes_left) begin = spaces_at_back(text.substr(0, begin), done);
+    if (added.takes_left && begin > done) begin = spaces_at_back(text.substr(0, begin), done);
     if (added.takes_right) end += spaces_at_front(text.substr(end));
     if (done < begin) on_text(done, begin);
     on_token(match.id);
-    done = std::max(end, done);
+    done = end;  // also where that is before spaces that the last token took: the reference reads those again
   }
   if (done < text.size()) on_text(done, text.size());
 }

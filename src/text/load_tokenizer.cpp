@@ -106,4 +106,21 @@ std::unique_ptr<Tokenizer> load_tokenizer(const WeightStore& store) {
   return tokenizer;
 }
 
+std::unique_ptr<Tokenizer> open_tokenizer(const std::string& path) {
+  const fs::path given(path);
+  std::error_code ignored;
+  const bool weights = given.extension() == ".safetensors" || given.extension() == ".pth" || given.extension() == ".pt";
+  if (!weights && !fs::is_directory(given, ignored)) return load_tokenizer_file(path);
+  WeightStore store;
+  store.path = path;
+  store.folder = weights ? given.parent_path().string() : path;
+  store.config = optional_json(store.folder, "config.json");
+  auto tokenizer = load_tokenizer(store);
+  if (tokenizer == nullptr) {
+    throw_error(ErrorKind::File, "{}: no tokenizer: expected tokenizer.json, tokenizer.model or tekken.json in it",
+                store.folder);
+  }
+  return tokenizer;
+}
+
 }  // namespace ostro

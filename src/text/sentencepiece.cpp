@@ -21,6 +21,13 @@ namespace {
 
 constexpr std::string_view kMark = "\u2581";  // stands for a space
 
+constexpr size_t kLongestPiece = 1024;  // bytes; ways to cut a piece in two take quadratic time
+
+// Text can become pieces of these kinds by merging.
+bool mergeable(TokenKind kind) {
+  return kind == TokenKind::Normal || kind == TokenKind::UserDefined || kind == TokenKind::Unused;
+}
+
 class SentencePieceTokenizer final : public Tokenizer {
  public:
   SentencePieceTokenizer(SentencePieceModel model, const std::string& where) : model_(std::move(model)) {
@@ -84,10 +91,6 @@ class SentencePieceTokenizer final : public Tokenizer {
   MergeTable merges_;
 };
 
-bool mergeable(TokenKind kind) {
-  return kind == TokenKind::Normal || kind == TokenKind::UserDefined || kind == TokenKind::Unused;
-}
-
 uint64_t pair_of(char32_t left, char32_t right) { return uint64_t{left} << 32 | right; }
 
 size_t character_length(std::string_view text) { return utf8_step(text).length; }
@@ -98,6 +101,10 @@ void SentencePieceTokenizer::index_pieces(const std::string& where) {
     const auto& piece = model_.pieces[i];
     const auto id = static_cast<int32_t>(i);
     if (piece.text.empty()) throw_error(ErrorKind::File, "{}: piece {} is empty", where, id);
+    if (mergeable(piece.kind) && piece.text.size() > kLongestPiece) {
+      throw_error(ErrorKind::File, "{}: piece {} has {} bytes, expected at most {}", where, id, piece.text.size(),
+                  kLongestPiece);
+    }
     if (!is_utf8(piece.text)) throw_error(ErrorKind::File, "{}: piece {} is not UTF-8", where, id);
     if (!std::isfinite(piece.score))
       throw_error(ErrorKind::File, "{}: the score of piece {} is {}", where, id, piece.score);

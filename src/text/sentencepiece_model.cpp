@@ -112,7 +112,7 @@ SentencePieceModel::Piece read_piece(WireReader piece, const std::string& where,
 void read_trainer(WireReader trainer, SentencePieceModel& model, const std::string& where) {
   constexpr const char* kKinds[] = {"", "unigram", "bpe", "word", "char"};
   int32_t kind = 1;
-  model.unknown = 0, model.bos = 1, model.eos = 2, model.pad = -1;
+  model.bos = 1, model.eos = 2, model.pad = -1;
   while (trainer.next()) {
     switch (trainer.field) {
       case 3:
@@ -125,9 +125,6 @@ void read_trainer(WireReader trainer, SentencePieceModel& model, const std::stri
         break;
       case 35:
         model.byte_fallback = trainer.boolean();
-        break;
-      case 40:
-        model.unknown = trainer.integer();
         break;
       case 41:
         model.bos = trainer.integer();

@@ -110,4 +110,10 @@ std::optional<std::string> split_name(const std::vector<std::string>& patterns, 
   return std::nullopt;
 }
 
+std::vector<std::string_view> split_recipe_names() {
+  std::vector<std::string_view> names;
+  for (const Recipe& recipe : recipes()) names.insert(names.end(), recipe.names.begin(), recipe.names.end());
+  return names;
+}
+
 }  // namespace ostro

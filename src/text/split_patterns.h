@@ -16,6 +16,7 @@ struct SplitRecipe {
 
 // The recipe of a value of tokenizer.ggml.pre. Throws Error(File) for a name that is not known.
 SplitRecipe split_recipe(std::string_view name, const std::string& where);
+std::vector<std::string_view> split_recipe_names();
 
 // The name whose recipe has exactly these patterns and does the same with merges.
 std::optional<std::string> split_name(const std::vector<std::string>& patterns, bool ignore_merges);

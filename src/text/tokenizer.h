@@ -99,5 +99,7 @@ std::unique_ptr<Tokenizer> load_tokenizer_file(const std::string& path);
 // The tokenizer of a checkpoint: GGUF metadata, or tokenizer.json / tokenizer.model* / tekken.json in its folder.
 // Null when there is none.
 std::unique_ptr<Tokenizer> load_tokenizer(const WeightStore& store);
+// Of a tokenizer file, a folder that holds one (weights or not), or a file of weights. Never null: Error(File).
+std::unique_ptr<Tokenizer> open_tokenizer(const std::string& path);
 
 }  // namespace ostro

@@ -6,27 +6,13 @@
 
 #include "base/error.h"
 #include "support/support.h"
+#include "text/base64.h"
 #include "text/tokenizer.h"
 
 namespace ostro {
 namespace {
 
 using nlohmann::json;
-
-std::string from_base64(const std::string& text) {
-  std::string out;
-  uint32_t bits = 0;
-  int held = 0;
-  for (const char c : text) {
-    const std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const size_t value = digits.find(c);
-    if (value == digits.npos) break;
-    bits = bits << 6 | static_cast<uint32_t>(value);
-    held += 6;
-    if (held >= 8) out.push_back(static_cast<char>(bits >> (held -= 8) & 0xFF));
-  }
-  return out;
-}
 
 // All pieces of a streaming decode, each of which must be valid UTF-8.
 std::string streamed(const Tokenizer& tokenizer, const std::vector<int32_t>& ids) {
@@ -57,8 +43,8 @@ TEST_P(TokenizerVectors, Equal) {
     const json row = json::parse(line);
     const auto wanted = row.at("ids").get<std::vector<int32_t>>();
     if (row.contains("text") || row.contains("text_b64")) {
-      const std::string text =
-          row.contains("text") ? row["text"].get<std::string>() : from_base64(row["text_b64"].get<std::string>());
+      const std::string text = row.contains("text") ? row["text"].get<std::string>()
+                                                    : from_base64(row["text_b64"].get<std::string>()).value();
       EncodeOptions options;
       options.parse_special = row.value("special", false);
       options.prefix_first_only = row.value("prefix", "") == "first";
