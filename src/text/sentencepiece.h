@@ -23,8 +23,7 @@ struct SentencePieceModel {
   bool remove_extra_whitespaces = false;
   bool escape_whitespaces = true;            // spaces become U+2581
   std::string unknown_surface = " \u2047 ";  // what an unknown piece is printed as
-  int32_t bos = -1, eos = -1, pad = -1;
-  int32_t unknown = -1;  // where it is not given: the first piece of that kind
+  int32_t bos = -1, eos = -1, unknown = -1, pad = -1;
 };
 
 // Reads the bytes of a tokenizer.model. `where` begins error messages. Throws Error(File), also for models that are not

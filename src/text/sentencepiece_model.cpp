@@ -186,6 +186,8 @@ SentencePieceModel read_sentencepiece_model(std::span<const std::byte> bytes, co
   while (file.next()) {
     if (file.field == 1) {
       model.pieces.push_back(read_piece({file.bytes(), where}, where, model.pieces.size()));
+      const bool is_unknown = model.pieces.back().kind == TokenKind::Unknown;
+      if (is_unknown && model.unknown < 0) model.unknown = static_cast<int32_t>(model.pieces.size() - 1);
     } else if (file.field == 2) {
       read_trainer({file.bytes(), where}, model, where);
       has_trainer = true;
