@@ -203,8 +203,14 @@ class Streamer {
       const int64_t chunk = std::clamp<int64_t>(kChunkBytes / bytes, 1, part.matrix.rows);
       for (int64_t first = 0; first < part.matrix.rows; first += chunk) {
         const int64_t rows = std::min(chunk, part.matrix.rows - first);
-        convert(tensor, part, first, rows);
-        sink_(tensor.name, std::span(buffer_).first(static_cast<size_t>(rows * bytes)));
+        const auto size = static_cast<size_t>(rows * bytes);
+        if (part.row_of.empty() && part.matrix.dtype == tensor.type) {
+          sink_(tensor.name, std::span(part.matrix.row(first), size));
+        } else {
+          buffer_.resize(size);
+          convert(tensor, part, first, rows);
+          sink_(tensor.name, buffer_);
+        }
         done_ += static_cast<uint64_t>(rows * part.matrix.row_bytes);
         if (options_.progress && !options_.progress(done_)) return false;
       }
@@ -213,38 +219,48 @@ class Streamer {
   }
 
  private:
+  struct Faults {
+    std::atomic<bool> not_finite = false, too_large = false;
+  };
+
   void convert(const OutputTensor& tensor, const Part& part, int64_t first, int64_t rows) {
-    const Matrix& from = part.matrix;
-    const int64_t bytes = row_bytes(tensor.type, from.cols);
-    buffer_.resize(static_cast<size_t>(rows * bytes));
-    std::atomic<bool> finite = true, fits = true;
-    team_.run(rows, [&](int64_t row, int thread) {
-      const int64_t source = part.row_of.empty() ? first + row : part.row_of[static_cast<size_t>(first + row)];
-      std::byte* out = buffer_.data() + row * bytes;
-      if (from.dtype == tensor.type) {
-        std::memcpy(out, from.row(source), static_cast<size_t>(bytes));
-        return;
+    const int64_t together = std::clamp<int64_t>(kTaskWeights / part.matrix.cols, 1, rows);
+    Faults faults;
+    team_.run((rows + together - 1) / together, [&](int64_t task, int thread) {
+      for (int64_t row = task * together; row < std::min(rows, (task + 1) * together); ++row) {
+        std::byte* out = buffer_.data() + row * row_bytes(tensor.type, part.matrix.cols);
+        const auto at = static_cast<size_t>(first + row);
+        const int64_t source = part.row_of.empty() ? first + row : part.row_of[at];
+        convert_row(part.matrix, source, tensor.type, out, rows_[static_cast<size_t>(thread)], faults);
       }
-      std::vector<float>& values = rows_[static_cast<size_t>(thread)];
-      values.resize(static_cast<size_t>(from.cols));
-      dequantize_row(from.dtype, from.row(source), values);
-      float largest = 0;
-      for (const float value : values) {
-        if (!std::isfinite(value)) finite = false;
-        largest = std::max(largest, std::fabs(value));
-      }
-      if (tensor.type == DType::F16 && largest >= kHalfOverflow) fits = false;
-      quantize_row(tensor.type, values, out);
     });
-    if (!finite) {
+    if (faults.not_finite) {
       throw_error(ErrorKind::File, "{}: a weight is not finite, expected finite numbers", to_text(part.id));
     }
-    if (!fits) {
+    if (faults.too_large) {
       throw_error(ErrorKind::File, "{}: a weight is beyond the range of f16; bf16 would hold it", to_text(part.id));
     }
   }
 
-  static constexpr float kHalfOverflow = 65520;  // rounds to infinity
+  static void convert_row(const Matrix& from, int64_t row, DType type, std::byte* out, std::vector<float>& values,
+                          Faults& faults) {
+    if (from.dtype == type) {
+      std::memcpy(out, from.row(row), static_cast<size_t>(from.row_bytes));
+      return;
+    }
+    values.resize(static_cast<size_t>(from.cols));
+    dequantize_row(from.dtype, from.row(row), values);
+    float largest = 0;
+    for (const float value : values) {
+      if (!std::isfinite(value)) faults.not_finite = true;
+      largest = std::max(largest, std::fabs(value));
+    }
+    if (type == DType::F16 && largest >= kHalfOverflow) faults.too_large = true;
+    quantize_row(type, values, out);
+  }
+
+  static constexpr int64_t kTaskWeights = 1 << 16;  // what a thread takes at a time
+  static constexpr float kHalfOverflow = 65520;     // rounds to infinity
 
   const WriteOptions& options_;
   Sink sink_;

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
@@ -122,6 +123,21 @@ void add_added_tokens(const nlohmann::json& root, Vocabulary& out, bool over_nor
   }
 }
 
+// Some files have the line breaks of a pattern as they are, not as \r and \n.
+std::string with_escaped_breaks(const std::string& pattern) {
+  std::string out;
+  for (const char c : pattern) {
+    if (c == '\r') {
+      out += "\\r";
+    } else if (c == '\n') {
+      out += "\\n";
+    } else {
+      out.push_back(c);
+    }
+  }
+  return out;
+}
+
 // The patterns of a chain of pre-tokenizers that all isolate what they match; nullopt for another chain.
 bool collect_patterns(const nlohmann::json& step, std::vector<std::string>& out) {
   const std::string type = step.is_object() ? step.value("type", "") : "";
@@ -134,7 +150,7 @@ bool collect_patterns(const nlohmann::json& step, std::vector<std::string>& out)
         !pattern->contains("Regex") || !(*pattern)["Regex"].is_string()) {
       return false;
     }
-    out.push_back((*pattern)["Regex"].get<std::string>());
+    out.push_back(with_escaped_breaks((*pattern)["Regex"].get_ref<const std::string&>()));
     return true;
   }
   if (type == "Digits") {
@@ -152,10 +168,9 @@ std::string split_name_of(const nlohmann::json& root, const std::string& where, 
   const bool ignore_merges = root["model"].value("ignore_merges", false);
   const auto name = patterns.empty() ? std::nullopt : split_name(patterns, ignore_merges);
   if (!name) throw_error(ErrorKind::File, "{}: its way to cut text into words has no name in GGUF", where);
-  if (root.contains("normalizer") && !root["normalizer"].is_null()) {
-    notes.push_back(fmt::format("{}: GGUF has no place for its normalizer {}", where,
-                                root["normalizer"].is_object() ? root["normalizer"].value("type", "") : ""));
-  }
+  const nlohmann::json normalizer = root.value("normalizer", nlohmann::json());
+  const bool empty = normalizer.is_null() || (normalizer.contains("normalizers") && normalizer["normalizers"].empty());
+  if (!empty) notes.push_back(fmt::format("{}: GGUF has no place for its normalizer; it is left out", where));
   return *name;
 }
 
@@ -450,12 +465,17 @@ std::string tokenizer_json(const Vocabulary& vocabulary, const std::string& wher
   } else {
     byte_level_steps(vocabulary, recipe, root);
   }
-  Json vocab = Json::object(), merges = Json::array();
+  // Straight into the list behind an ordered object, whose own insert searches all of it; a token may stand only once.
+  Json::object_t vocab;
+  Json merges = Json::array();
+  std::unordered_set<std::string_view> seen;
   for (size_t i = 0; i < vocabulary.tokens.size(); ++i) {
     const auto& token = vocabulary.tokens[i];
     // Tokens beyond the model stand among the added ones alone.
     const bool in_model = pieces || token.kind == TokenKind::Normal || token.kind == TokenKind::Unused;
-    if (in_model) vocab.push_back(Json::object_t::value_type(token.text, i));
+    if (in_model && seen.insert(token.text).second) {
+      static_cast<Json::object_t::Container&>(vocab).emplace_back(token.text, i);
+    }
   }
   for (const auto& [left, right] : pieces ? merges_of_scores(vocabulary) : vocabulary.merges) {
     merges.push_back({left, right});
