@@ -1,10 +1,11 @@
 // Ids and decodes of every vector of fixtures/text equal those of the reference libraries.
 #include <gtest/gtest.h>
 
-#include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
-#include "base/error.h"
+#include "base/atomic_file.h"
 #include "support/support.h"
 #include "text/base64.h"
 #include "text/tokenizer.h"
@@ -32,9 +33,9 @@ struct Case {
   const char* tokenizer;
 };
 
-class TokenizerVectors : public testing::TestWithParam<Case> {};
+class EveryVector : public testing::TestWithParam<Case> {};
 
-TEST_P(TokenizerVectors, Equal) {
+TEST_P(EveryVector, Equal) {
   OSTRO_SHARED_OR_SKIP(vectors, std::string("fixtures/text/") + GetParam().vectors);
   OSTRO_SHARED_OR_SKIP(path, std::string("data/tokenizers/") + GetParam().tokenizer);
   const auto tokenizer = load_tokenizer_file(path);
@@ -71,7 +72,7 @@ TEST_P(TokenizerVectors, Equal) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    All, TokenizerVectors,
+    Tokenizer, EveryVector,
     testing::Values(Case{"mistral-v1.jsonl", "mistral-v1.model"}, Case{"mistral-v2.jsonl", "mistral-v2.model"},
                     Case{"mistral-v3.jsonl", "mistral-v3.model"}, Case{"grok-1.jsonl", "grok-1.model"},
                     Case{"deepseek-v3.jsonl", "deepseek-v3/tokenizer.json"}, Case{"dbrx.jsonl", "cl100k_base.tiktoken"},
@@ -86,6 +87,27 @@ INSTANTIATE_TEST_SUITE_P(
           name.begin(), name.end(), [](char c) { return c == '-' || c == '.'; }, '_');
       return name;
     });
+
+// The vectors beside llama.cpp's vocabularies: texts between marker lines, ids one text a line.
+TEST(TokenizerVectors, OfVocabularyFiles) {
+  OSTRO_SHARED_OR_SKIP(folder, "data/tokenizers/llama.cpp-vocab");
+  const std::string marker = "\n__ggml_vocab_test__\n";
+  for (const char* name : {"llama-spm", "gpt-2", "deepseek-llm", "deepseek-coder"}) {
+    const auto tokenizer = load_tokenizer_file(folder / (std::string(name) + ".gguf"));
+    std::string texts = read_text_file(folder / (std::string(name) + ".gguf.inp")) + marker;
+    int checked = 0;
+    for (const std::string& line : test::read_lines(folder / (std::string(name) + ".gguf.out"))) {
+      const size_t end = texts.find(marker);
+      ASSERT_NE(end, texts.npos) << name;
+      std::istringstream numbers(line);
+      const std::vector<int32_t> ids{std::istream_iterator<int32_t>(numbers), {}};
+      EXPECT_EQ(tokenizer->encode(texts.substr(0, end)), ids) << name << ": " << texts.substr(0, end);
+      texts.erase(0, end + marker.size());
+      ++checked;
+    }
+    EXPECT_GT(checked, 40) << name;
+  }
+}
 
 }  // namespace
 }  // namespace ostro
