@@ -17,6 +17,7 @@ namespace {
 #include "kernels/cpu/simd_avx2.inc"
 #include "tensor/unpack.inc"
 #include "kernels/cpu/common.inc"
+#include "kernels/cpu/unpack_panel.inc"
 #include "kernels/cpu/matmul.inc"
 #include "kernels/cpu/rowwise.inc"
 #include "kernels/cpu/attention.inc"
