@@ -9,15 +9,16 @@ namespace {
 std::atomic<size_t> largest = 0;
 }
 
-void* operator new(size_t size) {
+// Kept out of line: the compiler must not see free() meet operator new.
+[[gnu::noinline]] void* operator new(size_t size) {
   size_t seen = largest.load();
   while (size > seen && !largest.compare_exchange_weak(seen, size)) {
   }
   if (void* memory = std::malloc(size > 0 ? size : 1)) return memory;
   throw std::bad_alloc();
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace ostro {
 
