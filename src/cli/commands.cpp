@@ -16,8 +16,8 @@ namespace {
 
 // In the order of --help; each verb adds itself here.
 constexpr void (*kVerbs[])(CLI::App&) = {
-    add_run,      add_chat,     add_logits,  add_inspect, add_tokenize,
-    add_template, add_quantize, add_convert, add_upcycle, add_version,
+    add_run,   add_chat,     add_logits,  add_inspect, add_tokenize, add_template,
+    add_bench, add_quantize, add_convert, add_upcycle, add_version,
 };
 
 // Shows one-dash names with their one dash, and leaves out what every reader knows.
