@@ -240,7 +240,7 @@ TEST(HostileGguf, NamesWhatIsWrong) {
   };
   for (const auto& [content, expected] : cases) {
     if (content.size() > kMemoryForSmallFile) {
-      EXPECT_THAT(test::error_of([&] { gguf(test::bytes_of(content)); }), testing::HasSubstr(expected));
+      EXPECT_THAT(test::error_of([bytes = test::bytes_of(content)] { gguf(bytes); }), testing::HasSubstr(expected));
     } else {
       EXPECT_THAT(message_of(gguf, content), testing::HasSubstr(expected));
     }
@@ -320,7 +320,8 @@ TEST(HostileSafetensors, NamesWhatIsWrong) {
        "tensor 'w': begins at 4, expected 8: it overlaps"},
   };
   for (const auto& [content, expected] : cases) {
-    EXPECT_THAT(test::error_of([&] { safetensors(test::bytes_of(content)); }), testing::HasSubstr(expected));
+    EXPECT_THAT(test::error_of([bytes = test::bytes_of(content)] { safetensors(bytes); }),
+                testing::HasSubstr(expected));
   }
 }
 
