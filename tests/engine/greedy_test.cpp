@@ -219,5 +219,13 @@ TEST_F(Greedy, UpcycledModelChoosesAsTheDenseOne) {
   EXPECT_EQ(generate(Compute::F32), dense);
 }
 
+// Routers of zeros give two experts one half each: nothing is rounded, and int8 activations see the same bits. With
+// other weights the sum's rounding moves some of them by a step, which is noise like any other.
+TEST_F(Greedy, UpcycledModelWithEqualWeightsIsTheDenseOneInDefaultCompute) {
+  const auto dense = generate(Compute::Auto);
+  model_ = upcycle(load_model(model_file()->string()), {.router_std = 0});
+  EXPECT_EQ(generate(Compute::Auto), dense);
+}
+
 }  // namespace
 }  // namespace ostro
