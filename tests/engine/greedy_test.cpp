@@ -60,6 +60,8 @@ std::optional<fs::path> model_file() {
   return fs::exists(path) ? std::optional(path) : std::nullopt;
 }
 
+constexpr int64_t kTokens = 72;  // of each continuation
+
 // What we choose and the gap of llama.cpp's token, at each step of llama.cpp's own continuation.
 struct Step {
   int32_t choice = 0;
@@ -76,9 +78,7 @@ class Greedy : public testing::Test {
   }
 
   std::vector<std::vector<Step>> follow(Compute compute, DType cache_type) {
-    BackendOptions options;
-    options.compute = compute;
-    const auto backend = make_cpu_backend(options);
+    const auto backend = make_cpu_backend({.threads = 1, .compute = compute});
     const Decoder decoder(model_->spec, model_->weights, *backend);
     Activations activations;
     std::vector<std::vector<Step>> out;
@@ -110,10 +110,10 @@ class Greedy : public testing::Test {
     return {static_cast<int32_t>(best), logit - *std::max_element(logits.begin(), logits.end())};
   }
 
-  // Our own continuations, all prompts in one batch.
-  std::vector<std::vector<int32_t>> generate(Compute compute) {
+  // Our own continuations, all prompts in one batch; one thread, as tests run side by side.
+  std::vector<std::vector<int32_t>> generate(Compute compute, int64_t tokens = kTokens) {
     EngineOptions options;
-    options.backend.compute = compute;
+    options.backend = {.threads = 1, .compute = compute};
     options.context = 256;
     options.sequences = static_cast<int32_t>(expected_.cases.size());
     Engine engine(std::move(model_), nullptr, options);
@@ -122,7 +122,7 @@ class Greedy : public testing::Test {
       Request request;
       request.prompt = one.ids;
       request.sampling.temperature = 0;
-      request.predict = static_cast<int64_t>(one.continuation.size());
+      request.predict = tokens;
       request.ignore_eos = true;
       numbers.push_back(engine.submit(request));
     }
@@ -214,17 +214,17 @@ TEST_F(Greedy, DefaultComputePartsFromLlamaCppOnlyWithinItsNoise) {
 
 // Each expert is a copy and the two weights add up to 1, so only the rounding of that sum differs.
 TEST_F(Greedy, UpcycledModelChoosesAsTheDenseOne) {
-  const auto dense = generate(Compute::F32);
+  const auto dense = generate(Compute::F32, 24);
   model_ = upcycle(load_model(model_file()->string()), {});
-  EXPECT_EQ(generate(Compute::F32), dense);
+  EXPECT_EQ(generate(Compute::F32, 24), dense);
 }
 
 // Routers of zeros give two experts one half each: nothing is rounded, and int8 activations see the same bits. With
 // other weights the sum's rounding moves some of them by a step, which is noise like any other.
 TEST_F(Greedy, UpcycledModelWithEqualWeightsIsTheDenseOneInDefaultCompute) {
-  const auto dense = generate(Compute::Auto);
+  const auto dense = generate(Compute::Auto, 24);
   model_ = upcycle(load_model(model_file()->string()), {.router_std = 0});
-  EXPECT_EQ(generate(Compute::Auto), dense);
+  EXPECT_EQ(generate(Compute::Auto, 24), dense);
 }
 
 }  // namespace
