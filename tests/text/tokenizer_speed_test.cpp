@@ -1,7 +1,7 @@
 // Encoding takes n log n time, whatever the text: bounds in seconds that quadratic work would break by far.
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 
 #include "base/error.h"
 #include "support/support.h"
@@ -12,10 +12,13 @@
 namespace ostro {
 namespace {
 
+// Not the clock on the wall: other work on the machine does not count.
+double processor_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
+
 double seconds_to_encode(const Tokenizer& tokenizer, const std::string& text) {
-  const auto begin = std::chrono::steady_clock::now();
+  const double begin = processor_seconds();
   EXPECT_FALSE(tokenizer.encode(text).empty());
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return processor_seconds() - begin;
 }
 
 std::string repeated(const std::string& unit, size_t bytes) {
@@ -38,7 +41,7 @@ TEST_P(TokenizerSpeed, LongRunsAndLongTexts) {
   std::string text;
   for (const std::string& line : test::read_lines(wikitext / "valid.txt")) text += line + "\n";
   const double seconds = seconds_to_encode(*tokenizer, repeated(text, 10'000'000));
-  EXPECT_LT(seconds, 60);
+  EXPECT_LT(seconds, 20);
   RecordProperty("seconds_for_10_MB", std::to_string(seconds));
 }
 
@@ -57,12 +60,11 @@ TEST(TokenizerSpeed, EverySplitPattern) {
     for (const std::string& unit : units) {
       const std::string text = repeated(unit, 100000) + "x";
       Words words{text, {{0, text.size()}}};
-      const auto begin = std::chrono::steady_clock::now();
+      const double begin = processor_seconds();
       for (const std::string& pattern : recipe.patterns) {
         split_pre_tokenizer({"", Regex(pattern, true, "test")}, SplitRule::Isolated, false)->apply(words, {});
       }
-      const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-      EXPECT_LT(seconds.count(), 3) << name << " on '" << unit << "'";
+      EXPECT_LT(processor_seconds() - begin, 3) << name << " on '" << unit << "'";
       size_t end = 0;
       for (const TextSpan& span : words.spans) {
         EXPECT_EQ(span.begin, end);
