@@ -25,6 +25,7 @@ bool begins_title_word(char32_t previous) {
 
 Value indent(Runtime& runtime, const Value& self, const Parameters& p) {
   const Value width = p.has(0) ? p[0] : Value(4);
+  if (self.is_sequence(SequenceKind::List)) raise("AttributeError", "'list' object has no attribute 'splitlines'");
   const Value source = runtime.binary("+", self, Value("\n"));  // raises what the reference raises
   Text indention = width.is_string() ? width.text() : repeat(runtime, Text(" "), p.integer(0, 4));
   if (is_markup(self)) indention = escape_html(runtime, width.is_string() ? width : Value(indention));
@@ -46,16 +47,16 @@ Value indent(Runtime& runtime, const Value& self, const Parameters& p) {
 Value truncate(Runtime& runtime, const Value& self, const Parameters& p) {
   const auto whole = length(self);
   if (!whole) raise("TypeError", "object of type '" + type_name(self) + "' has no len()");
-  const Text text = runtime.text(self);
   const int64_t limit = p.integer(0, 255);
   const Text end = p.has(2) ? p.text(2) : Text("...");
   const int64_t leeway = p[3].is_none() ? 5 : p.integer(3, 5);
   const auto end_size = static_cast<int64_t>(count_codepoints(end.view()));
   if (limit < end_size) raise("AssertionError", fmt::format("expected length >= {}, got {}", end_size, limit));
   if (leeway < 0) raise("AssertionError", fmt::format("expected leeway >= 0, got {}", leeway));
+  if (static_cast<int64_t>(*whole) - leeway <= limit) return self;
+  if (!self.is_string()) raise("AttributeError", "'" + type_name(self) + "' object has no attribute 'rsplit'");
+  const Text& text = self.text();
   const std::vector<size_t> offsets = codepoint_offsets(text.view());
-  const auto count = static_cast<int64_t>(offsets.size()) - 1;
-  if (count - leeway <= limit) return self;
   size_t cut = offsets[static_cast<size_t>(limit - end_size)];
   if (!p.flag(1, false)) {
     const size_t space = text.bytes().substr(0, cut).rfind(' ');
@@ -102,7 +103,6 @@ Value round(Runtime&, const Value& self, const Parameters& p) {
 }
 
 Value absolute(Runtime&, const Value& self, const Parameters&) {
-  require_defined(self);
   if (const auto whole = self.integer()) {
     if (*whole == std::numeric_limits<int64_t>::min()) raise("OverflowError", "integer too large");
     return *whole < 0 ? -*whole : *whole;

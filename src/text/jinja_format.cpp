@@ -161,7 +161,9 @@ class PercentFormatter {
       at_ = percent + 1;
       if (percent < text.size()) field();
     }
-    const bool mapping = arguments_.is_dict() || arguments_.is_sequence(SequenceKind::List);
+    // Whatever has items by key need not be used up.
+    const bool mapping = arguments_.is_dict() || arguments_.is_undefined() ||
+                         arguments_.is_sequence(SequenceKind::List) || arguments_.is_sequence(SequenceKind::Range);
     if (next_ < positional_.size() && !mapping) {
       raise("TypeError", "not all arguments converted during string formatting");
     }
@@ -192,6 +194,7 @@ class PercentFormatter {
     if (peek() == '(') {
       const size_t end = format_.bytes().find(')', at_);
       if (end == std::string::npos) raise("ValueError", "incomplete format key");
+      require_defined(arguments_);
       if (!arguments_.is_dict()) raise("TypeError", "format requires a mapping");
       const std::string key = format_.bytes().substr(at_ + 1, end - at_ - 1);
       const Value* found = arguments_.as_dict().find(std::string_view(key));
@@ -421,7 +424,8 @@ class BraceFormatter {
     size_t at = 0;
     const auto is_align = [](char c) { return c == '<' || c == '>' || c == '=' || c == '^'; };
     const size_t first = codepoint_at(text, 0).size;
-    if (first < text.size() && is_align(text[first])) {
+    const bool has_fill = first < text.size() && is_align(text[first]);
+    if (has_fill) {
       spec.fill = text.substr(0, first);
       spec.align = text[first];
       at = first + 1;
@@ -434,10 +438,8 @@ class BraceFormatter {
       ++at;
     }
     if (at < text.size() && text[at] == '0') {
-      if (spec.align == '\0') {
-        spec.fill = "0";
-        spec.align = value.is_string() ? '<' : '=';
-      }
+      if (!has_fill) spec.fill = "0";
+      if (spec.align == '\0' && !value.is_string()) spec.align = '=';
       ++at;
     }
     spec.width = read_number(text, at);
@@ -478,6 +480,19 @@ class BraceFormatter {
 
 Text percent_format(Runtime& runtime, const Text& format, const Value& arguments) {
   return PercentFormatter(runtime, format, arguments).run();
+}
+
+Value escape_strings(Runtime& runtime, const Value& value) {
+  if (value.is_string()) return Value(escape_html(runtime, value), true);
+  if (value.is_sequence(SequenceKind::Tuple)) {
+    std::vector<Value> items;
+    for (const Value& item : value.as_sequence().items) items.push_back(escape_strings(runtime, item));
+    return Value::tuple(std::move(items));
+  }
+  if (!value.is_dict()) return value;
+  Dict out;
+  for (const auto& [key, item] : value.as_dict().items) out.set(key, escape_strings(runtime, item));
+  return Value::dict(std::move(out));
 }
 
 Text brace_format(Runtime& runtime, const Text& format, Arguments& arguments) {

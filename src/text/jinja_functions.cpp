@@ -16,7 +16,6 @@ Value range(Runtime& runtime, const Value&, Arguments& arguments) {
   }
   std::array<int64_t, 3> bounds{0, 0, 1};
   for (size_t i = 0; i < given.size(); ++i) {
-    require_defined(given[i]);
     const auto bound = given[i].integer();
     if (!bound) raise("TypeError", "'" + type_name(given[i]) + "' object cannot be interpreted as an integer");
     bounds[given.size() == 1 ? 1 : i] = *bound;

@@ -90,6 +90,7 @@ Value split(Runtime& runtime, const Value& self, const Parameters& p, bool from_
   std::vector<Text> parts = p[0].is_none() ? split_words(runtime, self.text(), limit, from_right)
                                            : split_at(runtime, self.text(), string_argument(p[0]), limit, from_right);
   std::vector<Value> out;
+  runtime.budget.containers(parts.size() / 4);
   for (Text& part : parts) out.push_back(kept(runtime, self, std::move(part)));
   return Value::list(std::move(out));
 }
@@ -179,7 +180,6 @@ Value partition(Runtime& runtime, const Value& self, const Parameters& p, bool f
 }
 
 Value join_method(Runtime& runtime, const Value& self, const Parameters& p) {
-  require_defined(p[0]);
   if (!is_iterable(p[0])) raise("TypeError", "can only join an iterable");
   std::vector<Text> parts;
   for (const Value& item : iterate(runtime.budget, p[0])) {
@@ -279,7 +279,7 @@ Value count_of(Runtime& runtime, const Value& self, const Parameters& p) {
 
 Value dict_view(Runtime& runtime, const Value& self, SequenceKind kind) {
   std::vector<Value> out;
-  runtime.budget.steps(self.as_dict().items.size());
+  runtime.budget.containers(self.as_dict().items.size());
   for (const auto& [key, value] : self.as_dict().items) {
     out.push_back(kind == SequenceKind::Keys ? key : kind == SequenceKind::Values ? value : Value::tuple({key, value}));
   }
@@ -348,6 +348,10 @@ BuiltinTable make_string_methods() {
                     return kept(r, s, text);
                   }};
   t["format"].variadic = [](Runtime& r, const Value& s, Arguments& arguments) -> Value {
+    if (s.as_string().markup) {
+      for (Value& value : arguments.positional) value = escape_strings(r, value);
+      for (auto& [name, value] : arguments.named) value = escape_strings(r, value);
+    }
     return kept(r, s, brace_format(r, s.text(), arguments));
   };
   t["format_map"] = {{"mapping"}, 1, [](Runtime& r, const Value& s, const Parameters& p) -> Value {

@@ -122,7 +122,7 @@ Value multiply(Runtime& runtime, const Value& a, const Value& b) {
     const auto& items = what.as_sequence().items;
     std::vector<Value> out;
     for (int64_t i = 0; i < *times && !items.empty(); ++i) {
-      runtime.budget.steps(items.size());
+      runtime.budget.containers((items.size() + 3) / 4);
       out.insert(out.end(), items.begin(), items.end());
     }
     return Value::sequence(what.as_sequence().kind, std::move(out));
@@ -141,7 +141,6 @@ struct Bounds {
 Bounds slice_bounds(const Value& start, const Value& stop, const Value& step, int64_t size) {
   const auto index = [](const Value& value) -> std::optional<int64_t> {
     if (value.is_none()) return std::nullopt;
-    require_defined(value);
     if (!value.integer()) {
       raise("TypeError", "slice indices must be integers or None or have an __index__ method");
     }
@@ -328,7 +327,10 @@ bool Runtime::contains(const Value& container, const Value& item) {
 
 Value Runtime::binary(std::string_view op, const Value& a, const Value& b) {
   require_defined(a);
-  if (op == "%" && a.is_string()) return make(percent_format(*this, a.text(), b), a.as_string().markup);
+  if (op == "%" && a.is_string()) {
+    const bool markup = a.as_string().markup;
+    return make(percent_format(*this, a.text(), markup ? escape_strings(*this, b) : b), markup);
+  }
   require_defined(b);
   const auto whole_a = a.integer();
   const auto whole_b = b.integer();
@@ -363,6 +365,12 @@ Parameters::Parameters(std::string_view function, const std::vector<std::string_
   for (size_t i = 0; i < required; ++i) {
     if (!values_[i]) raise("TypeError", fmt::format("{}() missing required argument: '{}'", function, names[i]));
   }
+}
+
+int Parameters::depth() const {
+  int depth = 0;
+  for (const auto& value : values_) depth = std::max(depth, value ? value->depth() : 0);
+  return depth;
 }
 
 const Value& Parameters::operator[](size_t i) const {

@@ -28,6 +28,7 @@ class Parser {
   Block run() {
     Block body = block_until({});
     if (token().kind != TokenKind::End) fail("unexpected end of the template's blocks");
+    if (!unknown_.empty()) raise("TemplateAssertionError", unknown_.front());
     return body;
   }
 
@@ -174,10 +175,18 @@ class Parser {
     }
   }
 
-  // The body of a block and its end tag.
+  // The same in a frame of its own, where the reference does look for filters at once.
+  Block inner_block_until(Words ends) {
+    const bool outer = std::exchange(conditional_, false);
+    Block body = block_until(ends);
+    conditional_ = outer;
+    return body;
+  }
+
+  // The body of a block with a frame of its own, and its end tag.
   Block block_and_end(std::string_view end) {
     expect_block_end();
-    Block body = block_until({end});
+    Block body = inner_block_until({end});
     next();
     return body;
   }
@@ -236,6 +245,7 @@ class Parser {
 
   StatementPtr for_tag() {
     StatementPtr out = statement(StatementKind::For);
+    ++for_tags_;
     out->target = assign_target(false);
     expect_name("in");
     out->value = tuple_or_expression(false, {"recursive"});
@@ -243,7 +253,7 @@ class Parser {
     out->recursive = skip_name("recursive");
     expect_block_end();
     ++loops_;
-    out->body = block_until({"endfor", "else"});
+    out->body = inner_block_until({"endfor", "else"});
     --loops_;
     if (is_name("else")) {
       next();
@@ -251,6 +261,7 @@ class Parser {
     } else {
       next();
     }
+    --for_tags_;
     return out;
   }
 
@@ -263,10 +274,10 @@ class Parser {
       out->branches.emplace_back(std::move(condition), block_until({"elif", "else", "endif"}));
     } while (skip_name("elif"));
     if (skip_name("else")) {
-      out->otherwise = block_and_end("endif");
-    } else {
-      next();
+      expect_block_end();
+      out->otherwise = block_until({"endif"});
     }
+    next();
     conditional_ = outer;
     return out;
   }
@@ -302,11 +313,14 @@ class Parser {
   void macro_body(Macro& macro, std::string_view end) {
     Macro* const outer_macro = std::exchange(macro_, &macro);
     const int outer_loops = std::exchange(loops_, 0);
-    const bool outer_conditional = std::exchange(conditional_, false);
     macro.body = block_and_end(end);
     macro_ = outer_macro;
+    if (macro_ != nullptr) {  // names used further in count as used here
+      macro_->uses_caller = macro_->uses_caller || macro.uses_caller;
+      macro_->uses_varargs = macro_->uses_varargs || macro.uses_varargs;
+      macro_->uses_kwargs = macro_->uses_kwargs || macro.uses_kwargs;
+    }
     loops_ = outer_loops;
-    conditional_ = outer_conditional;
   }
 
   StatementPtr macro_tag() {
@@ -379,6 +393,8 @@ class Parser {
       for (const ExprPtr& part : target.operands) check_target(*part);
     } else if (target.kind != ExprKind::Name) {
       fail("can't assign to this expression");
+    } else if (target.name == "loop" && for_tags_ > 0) {
+      raise("TemplateAssertionError", "Can't assign to special loop variable in for-loop target");
     }
   }
 
@@ -413,8 +429,10 @@ class Parser {
   ExprPtr expression() {
     const Nesting nesting(*this);
     const bool outer = conditional_;
+    const size_t known_faults = unknown_.size();
     ExprPtr value = disjunction();
     while (skip_name("if")) {
+      unknown_.resize(known_faults);
       ExprPtr out = make(ExprKind::Conditional);
       conditional_ = true;
       add(*out, disjunction());
@@ -631,10 +649,10 @@ class Parser {
 
   ExprPtr subscript() {
     std::vector<ExprPtr> parts;
-    do {
-      if (is_operator("]") && !parts.empty()) break;
+    while (!is_operator("]")) {
+      if (!parts.empty()) expect_operator(",");
       parts.push_back(index_or_slice());
-    } while (skip_operator(","));
+    }
     if (parts.size() == 1) return std::move(parts[0]);
     ExprPtr out = make(ExprKind::Tuple);
     for (ExprPtr& part : parts) {
@@ -724,7 +742,7 @@ class Parser {
       inline_start = false;
       const std::string name = dotted_name();
       if (!conditional_ && !is_filter(name)) {
-        raise("TemplateAssertionError", fmt::format("line {}: No filter named '{}'.", token().line, name));
+        unknown_.push_back(fmt::format("line {}: No filter named '{}'.", token().line, name));
       }
       out = make(ExprKind::Filter, name, std::move(out));
       if (is_operator("(")) out = call(std::move(out));
@@ -737,7 +755,7 @@ class Parser {
     const bool negated = skip_name("not");
     const std::string name = dotted_name();
     if (!conditional_ && !is_test(name)) {
-      raise("TemplateAssertionError", fmt::format("line {}: No test named '{}'.", token().line, name));
+      unknown_.push_back(fmt::format("line {}: No test named '{}'.", token().line, name));
     }
     ExprPtr out = make(ExprKind::Test, name, std::move(subject));
     if (is_operator("(")) {
@@ -765,9 +783,11 @@ class Parser {
   std::vector<Token> tokens_;
   size_t at_ = 0;
   int nesting_ = 0;
-  int loops_ = 0;             // open ones around this place
-  bool conditional_ = false;  // inside an if: unknown filters and tests are found when they run
-  Macro* macro_ = nullptr;    // the macro being read
+  int loops_ = 0;                     // open ones around this place
+  bool conditional_ = false;          // inside an if: unknown filters and tests are found when they run
+  Macro* macro_ = nullptr;            // the macro being read
+  int for_tags_ = 0;                  // open ones, macros or not between
+  std::vector<std::string> unknown_;  // filters and tests that will surely be missed
 };
 }  // namespace
 

@@ -195,6 +195,11 @@ void Runtime::write(const Text& text) {
   output_->append(text);
 }
 
+void Runtime::write_string(const Value& value) {
+  if (!value.is_string()) raise("TypeError", "sequence item 0: expected str instance, " + type_name(value) + " found");
+  write(value.text());
+}
+
 Text Runtime::text(const Value& value) {
   Text out = to_text(budget, value);
   budget.bytes(out.size());
@@ -246,7 +251,7 @@ Runtime::Flow Runtime::run(const Statement& statement, const ScopePtr& scope) {
       if (statement.kind == StatementKind::SetBlock) {
         assign(*statement.target, result, scope);
       } else {
-        write(text(result));
+        write_string(result);
       }
       break;
     }
@@ -278,10 +283,7 @@ void Runtime::run_for(const Statement& statement, const ScopePtr& scope, const V
     }
     items = std::move(kept);
   }
-  if (items.empty()) {
-    run(statement.otherwise, std::make_shared<Scope>(scope));
-    return;
-  }
+  bool finished = false;
   const auto loop = std::make_shared<LoopObject>(statement, remember(scope), items, depth);
   loop->self = loop;
   for (const Value& item : items) {
@@ -290,8 +292,12 @@ void Runtime::run_for(const Statement& statement, const ScopePtr& scope, const V
     const auto inner = std::make_shared<Scope>(scope);
     inner->values["loop"] = Value(std::shared_ptr<Object>(loop));
     assign(*statement.target, item, inner);
-    if (run(statement.body, inner) == Flow::Break) break;
+    const Flow flow = run(statement.body, inner);
+    finished = finished || flow == Flow::Normal;
+    if (flow == Flow::Break) break;
   }
+  // As in the reference, a loop none of whose rounds came to its end counts as one without items.
+  if (!finished) run(statement.otherwise, std::make_shared<Scope>(scope));
 }
 
 void Runtime::run_with(const Statement& statement, const ScopePtr& scope) {
@@ -306,7 +312,7 @@ void Runtime::run_call_block(const Statement& statement, const ScopePtr& scope) 
   Arguments arguments = evaluate_arguments(call_expr, scope);
   arguments.named.emplace_back(
       "caller", Value(std::shared_ptr<Object>(std::make_shared<MacroObject>(*statement.macro, remember(scope)))));
-  write(text(call(callee, arguments)));
+  write_string(call(callee, arguments));
 }
 
 void Runtime::assign(const Expr& target, const Value& value, const ScopePtr& scope) {
@@ -348,15 +354,18 @@ Text Runtime::call_macro(const Macro& macro, const ScopePtr& scope, Arguments& a
     arguments.named.erase(found);
     return value;
   };
+  std::vector<size_t> absent;
   for (size_t i = 0; i < count; ++i) {
     const std::string& name = macro.parameters[i];
     std::optional<Value> value = i < given.size() ? std::optional<Value>(given[i]) : take_named(name);
-    if (!value) {
-      const size_t first_default = count - macro.defaults.size();
-      value = i >= first_default ? evaluate(*macro.defaults[i - first_default], inner)
-                                 : Value::undefined("parameter '" + name + "' was not provided");
-    }
-    inner->values.insert_or_assign(name, std::move(*value));
+    if (!value) absent.push_back(i);
+    inner->values.insert_or_assign(
+        name, value ? std::move(*value) : Value::undefined("parameter '" + name + "' was not provided"));
+  }
+  for (const size_t i : absent) {  // a default sees the other parameters
+    const size_t first_default = count - macro.defaults.size();
+    if (i < first_default) continue;
+    inner->values.insert_or_assign(macro.parameters[i], evaluate(*macro.defaults[i - first_default], inner));
   }
   if (macro.uses_caller && inner->values.count("caller") == 0) {
     std::optional<Value> caller = take_named("caller");
@@ -401,11 +410,13 @@ Value Runtime::evaluate(const Expr& expr, const ScopePtr& scope) {
       return evaluate_name(expr, scope);
     case ExprKind::List:
     case ExprKind::Tuple: {
+      budget.containers(1);
       std::vector<Value> items;
       for (const ExprPtr& item : expr.operands) items.push_back(evaluate(*item, scope));
       return expr.kind == ExprKind::List ? Value::list(std::move(items)) : Value::tuple(std::move(items));
     }
     case ExprKind::Dict: {
+      budget.containers(1 + expr.operands.size() / 2);
       Dict dict;
       for (size_t i = 0; i < expr.operands.size(); i += 2) {
         const Value key = operand(i);

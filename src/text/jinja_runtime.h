@@ -76,6 +76,7 @@ class Runtime {
   void run_call_block(const Statement& statement, const ScopePtr& scope);
   Text capture(const std::function<void()>& body);
   void write(const Text& text);
+  void write_string(const Value& value);  // the text of a block that a filter or a macro made: nothing but str
   void assign(const Expr& target, const Value& value, const ScopePtr& scope);
   const ScopePtr& remember(const ScopePtr& scope);
   Text call_macro(const Macro& macro, const ScopePtr& scope, Arguments& arguments);
@@ -106,6 +107,7 @@ class Parameters {
   Parameters(std::string_view function, const std::vector<std::string_view>& names, size_t required,
              Arguments& arguments);
   bool has(size_t i) const { return values_[i].has_value(); }
+  int depth() const;  // of nesting
   // The value, or None.
   const Value& operator[](size_t i) const;
   bool flag(size_t i, bool otherwise) const { return has(i) ? truthy(*values_[i]) : otherwise; }
@@ -146,7 +148,9 @@ Value missing(const Value& object, const Value& key);
 // --- pieces shared by filters, methods and operators ---
 Text percent_format(Runtime& runtime, const Text& format, const Value& arguments);  // "%s" % x
 Text brace_format(Runtime& runtime, const Text& format, Arguments& arguments);      // "{}".format(x)
-Text escape_html(Runtime& runtime, const Value& value);                             // markupsafe.escape
+// The strings in a value escaped, for a format that is markup.
+Value escape_strings(Runtime& runtime, const Value& value);
+Text escape_html(Runtime& runtime, const Value& value);  // markupsafe.escape
 Text replace(Runtime& runtime, const Text& text, const Text& old, const Text& by, int64_t count);
 Text strip(const Text& text, const Value& characters, bool left, bool right);
 enum class Case { Upper, Lower, Title };

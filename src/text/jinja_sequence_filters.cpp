@@ -52,8 +52,10 @@ struct Keyed {
   Value value;
 };
 
-void sort_keyed(Runtime& runtime, std::vector<Keyed>& items, bool reverse) {
+// Keys are compared as lists, whose equal members are passed over; a single one as it is when `plain`.
+void sort_keyed(Runtime& runtime, std::vector<Keyed>& items, bool reverse, bool plain) {
   const auto less = [&](const Keyed& a, const Keyed& b) {
+    if (plain) return compare(runtime.budget, a.keys[0], b.keys[0], "<").value_or(0) < 0;
     for (size_t i = 0; i < a.keys.size(); ++i) {
       if (equal(runtime.budget, a.keys[i], b.keys[i])) continue;
       return compare(runtime.budget, a.keys[i], b.keys[i], "<").value_or(0) < 0;
@@ -94,7 +96,7 @@ Value sort(Runtime& runtime, const Value& self, const Parameters& p) {
     keyed.value = std::move(value);
     items.push_back(std::move(keyed));
   }
-  sort_keyed(runtime, items, p.flag(0, false));
+  sort_keyed(runtime, items, p.flag(0, false), false);
   return Value::list(values_of(std::move(items)));
 }
 
@@ -107,11 +109,11 @@ Value dict_sort(Runtime& runtime, const Value& self, const Parameters& p) {
   for (const auto& [key, value] : self.as_dict().items) {
     items.push_back({{lower_string(runtime, by == "key" ? key : value, p.flag(0, false))}, Value::tuple({key, value})});
   }
-  sort_keyed(runtime, items, p.flag(2, false));
+  sort_keyed(runtime, items, p.flag(2, false), true);
   return Value::list(values_of(std::move(items)));
 }
 
-Value unique(Runtime& runtime, const Value& self, const Parameters& p) {
+std::vector<Value> unique(Runtime& runtime, const Value& self, const Parameters& p) {
   const AttributePath path(p[1]);
   std::unordered_set<std::string> seen;
   std::vector<Value> out;
@@ -119,7 +121,7 @@ Value unique(Runtime& runtime, const Value& self, const Parameters& p) {
     const Value key = lower_string(runtime, path.get(runtime, value), p.flag(0, false));
     if (seen.insert(hash_key(key)).second) out.push_back(value);
   }
-  return Value::iterator(std::move(out));
+  return out;
 }
 
 Value extreme(Runtime& runtime, const Value& self, const Parameters& p, bool largest) {
@@ -146,7 +148,7 @@ Value group_by(Runtime& runtime, const Value& self, const Parameters& p) {
     Value key = lower_string(runtime, path.get(runtime, value), p.flag(2, false));
     items.push_back({{std::move(key)}, std::move(value)});
   }
-  sort_keyed(runtime, items, false);
+  sort_keyed(runtime, items, false, true);
   std::vector<Value> groups;
   for (size_t begin = 0; begin < items.size();) {
     size_t end = begin;
@@ -215,19 +217,20 @@ Value reverse(Runtime& runtime, const Value& self, const Parameters&) {
                                                                                   : "reversed");
 }
 
-Value items_filter(Runtime& runtime, const Value& self, const Parameters&) {
-  if (self.is_undefined()) return Value::iterator({});
+std::vector<Value> items_filter(Runtime& runtime, const Value& self, const Parameters&) {
+  if (self.is_undefined()) return {};
   if (!self.is_dict()) raise("TypeError", "Can only get item pairs from a mapping.");
   std::vector<Value> out;
+  runtime.budget.containers(self.as_dict().items.size());
   for (const auto& [key, value] : self.as_dict().items) out.push_back(Value::tuple({key, value}));
-  runtime.budget.steps(out.size());
-  return Value::iterator(std::move(out));
+  return out;
 }
 
-Value batch(Runtime& runtime, const Value& self, const Parameters& p) {
+std::vector<Value> batch(Runtime& runtime, const Value& self, const Parameters& p) {
   const int64_t size = p.integer(0, 0);
   std::vector<Value> out, row;
   for (Value& value : iterate(runtime.budget, self)) {
+    runtime.budget.containers(row.empty() ? 1 : 0);
     if (static_cast<int64_t>(row.size()) == size) out.push_back(Value::list(std::exchange(row, {})));
     row.push_back(std::move(value));
   }
@@ -238,17 +241,17 @@ Value batch(Runtime& runtime, const Value& self, const Parameters& p) {
     }
     out.push_back(Value::list(std::move(row)));
   }
-  return Value::iterator(std::move(out));
+  return out;
 }
 
-Value slice(Runtime& runtime, const Value& self, const Parameters& p) {
+std::vector<Value> slice(Runtime& runtime, const Value& self, const Parameters& p) {
   const std::vector<Value> items = iterate(runtime.budget, self);
   const int64_t slices = p.integer(0, 0);
   if (slices == 0) raise("ZeroDivisionError", "integer division or modulo by zero");
   std::vector<Value> out;
   size_t begin = 0;
   for (int64_t i = 0; i < slices; ++i) {
-    runtime.budget.steps(1);
+    runtime.budget.containers(1);
     const bool extra = i < static_cast<int64_t>(items.size()) % slices;
     const size_t end = begin + items.size() / static_cast<size_t>(slices) + (extra ? 1 : 0);
     std::vector<Value> part;
@@ -257,11 +260,11 @@ Value slice(Runtime& runtime, const Value& self, const Parameters& p) {
     out.push_back(Value::list(std::move(part)));
     begin = end;
   }
-  return Value::iterator(std::move(out));
+  return out;
 }
 
-Value map(Runtime& runtime, const Value& self, Arguments& arguments) {
-  if (!truthy(self)) return Value::iterator({});
+std::vector<Value> map(Runtime& runtime, const Value& self, Arguments& arguments) {
+  if (!truthy(self)) return {};
   std::vector<Value> out;
   if (arguments.positional.empty()) {
     Value attribute, otherwise;
@@ -279,18 +282,18 @@ Value map(Runtime& runtime, const Value& self, Arguments& arguments) {
     if (!found) raise("FilterArgumentError", "map requires a filter argument");
     const AttributePath path(attribute, otherwise);
     for (const Value& value : iterate(runtime.budget, self)) out.push_back(path.get(runtime, value));
-    return Value::iterator(std::move(out));
+    return out;
   }
   const std::string filter = runtime.text(arguments.positional[0]).bytes();
   for (const Value& value : iterate(runtime.budget, self)) {
     Arguments rest{{arguments.positional.begin() + 1, arguments.positional.end()}, arguments.named};
     out.push_back(runtime.apply_filter(filter, value, rest));
   }
-  return Value::iterator(std::move(out));
+  return out;
 }
 
-Value choose(Runtime& runtime, const Value& self, Arguments& arguments, bool keep, bool by_attribute) {
-  if (!truthy(self)) return Value::iterator({});
+std::vector<Value> choose(Runtime& runtime, const Value& self, Arguments& arguments, bool keep, bool by_attribute) {
+  if (!truthy(self)) return {};
   const auto& given = arguments.positional;
   const size_t offset = by_attribute ? 1 : 0;
   if (by_attribute && given.empty()) raise("FilterArgumentError", "Missing parameter for attribute name");
@@ -307,7 +310,7 @@ Value choose(Runtime& runtime, const Value& self, Arguments& arguments, bool kee
     }
     if (holds == keep) out.push_back(value);
   }
-  return Value::iterator(std::move(out));
+  return out;
 }
 
 Value default_filter(Runtime&, const Value& self, const Parameters& p) {
@@ -320,6 +323,27 @@ Value attr(Runtime&, const Value& self, const Parameters& p) {
   if (auto found = method(self, p.text(0).bytes())) return *found;
   return missing(self, p[0]);
 }
+// Filters that are generators in the reference: they work, and fail, when somebody walks over them.
+Builtin lazy(std::vector<std::string_view> names, size_t required,
+             std::vector<Value> (*make)(Runtime&, const Value&, const Parameters&)) {
+  return {std::move(names), required, [make](Runtime& runtime, const Value& self, const Parameters& p) {
+            return Value::generator([&runtime, self, p, make] { return make(runtime, self, p); },
+                                    std::max(self.depth(), p.depth()));
+          }};
+}
+
+Builtin lazy(const std::function<std::vector<Value>(Runtime&, const Value&, Arguments&)>& make) {
+  Builtin out;
+  out.variadic = [make](Runtime& runtime, const Value& self, Arguments& arguments) {
+    int depth = self.depth();
+    for (const Value& value : arguments.positional) depth = std::max(depth, value.depth());
+    for (const auto& [name, value] : arguments.named) depth = std::max(depth, value.depth());
+    return Value::generator([&runtime, self, arguments, make]() mutable { return make(runtime, self, arguments); },
+                            depth);
+  };
+  return out;
+}
+
 }  // namespace
 
 const BuiltinTable& sequence_filters() {
@@ -327,7 +351,7 @@ const BuiltinTable& sequence_filters() {
     BuiltinTable t;
     t["sort"] = {{"reverse", "case_sensitive", "attribute"}, 0, sort};
     t["dictsort"] = {{"case_sensitive", "by", "reverse"}, 0, dict_sort};
-    t["unique"] = {{"case_sensitive", "attribute"}, 0, unique};
+    t["unique"] = lazy({"case_sensitive", "attribute"}, 0, unique);
     t["min"] = {{"case_sensitive", "attribute"}, 0, [](Runtime& r, const Value& self, const Parameters& p) {
                   return extreme(r, self, p, false);
                 }};
@@ -343,14 +367,14 @@ const BuiltinTable& sequence_filters() {
     t["list"] = {
         {}, 0, [](Runtime& r, const Value& self, const Parameters&) { return Value::list(iterate(r.budget, self)); }};
     t["reverse"] = {{}, 0, reverse};
-    t["items"] = {{}, 0, items_filter};
-    t["batch"] = {{"linecount", "fill_with"}, 1, batch};
-    t["slice"] = {{"slices", "fill_with"}, 1, slice};
-    t["map"].variadic = map;
-    t["select"].variadic = [](Runtime& r, const Value& v, Arguments& a) { return choose(r, v, a, true, false); };
-    t["reject"].variadic = [](Runtime& r, const Value& v, Arguments& a) { return choose(r, v, a, false, false); };
-    t["selectattr"].variadic = [](Runtime& r, const Value& v, Arguments& a) { return choose(r, v, a, true, true); };
-    t["rejectattr"].variadic = [](Runtime& r, const Value& v, Arguments& a) { return choose(r, v, a, false, true); };
+    t["items"] = lazy({}, 0, items_filter);
+    t["batch"] = lazy({"linecount", "fill_with"}, 1, batch);
+    t["slice"] = lazy({"slices", "fill_with"}, 1, slice);
+    t["map"] = lazy(map);
+    t["select"] = lazy([](Runtime& r, const Value& v, Arguments& a) { return choose(r, v, a, true, false); });
+    t["reject"] = lazy([](Runtime& r, const Value& v, Arguments& a) { return choose(r, v, a, false, false); });
+    t["selectattr"] = lazy([](Runtime& r, const Value& v, Arguments& a) { return choose(r, v, a, true, true); });
+    t["rejectattr"] = lazy([](Runtime& r, const Value& v, Arguments& a) { return choose(r, v, a, false, true); });
     t["default"] = t["d"] = {{"default_value", "boolean"}, 0, default_filter};
     t["attr"] = {{"name"}, 1, attr};
     return t;

@@ -190,7 +190,6 @@ Value round_number(const Value& number, std::optional<int64_t> digits) {
     const bool away = twice > unit || (twice == unit && (down / unit) % 2 != 0);
     return away ? down + (rest < 0 ? -unit : unit) : down;
   }
-  require_defined(number);
   if (!number.is_float()) {
     raise("TypeError", "type " + type_name(number) + " doesn't define __round__ method");
   }

@@ -97,6 +97,13 @@ Value Value::iterator(std::vector<Value> items, std::string type) {
   return out;
 }
 
+Value Value::generator(std::function<std::vector<Value>()> produce, int depth) {
+  Value out = iterator({});
+  out.as_sequence().produce = std::move(produce);
+  out.as_sequence().depth = deeper(depth);
+  return out;
+}
+
 Value Value::range(Budget& budget, int64_t start, int64_t stop, int64_t step) {
   constexpr uint64_t kMaxRange = 100000;  // as the reference's sandbox
   if (step == 0) raise("ValueError", "range() arg 3 must not be zero");
@@ -335,8 +342,7 @@ std::vector<Value> iterate(Budget& budget, const Value& value) {
   if (value.is_string()) {
     const String& string = value.as_string();
     const std::vector<size_t> offsets = codepoint_offsets(string.text.view());
-    budget.steps(offsets.size());
-    budget.bytes(string.text.size());
+    budget.containers(offsets.size() / 4);
     out.reserve(offsets.size());
     for (size_t i = 0; i + 1 < offsets.size(); ++i) {
       out.emplace_back(string.text.substr(offsets[i], offsets[i + 1]), string.markup);
@@ -355,6 +361,7 @@ std::vector<Value> iterate(Budget& budget, const Value& value) {
   if (sequence.kind == SequenceKind::Iterator) {
     if (sequence.consumed) return {};
     sequence.consumed = true;
+    if (sequence.produce) return sequence.produce();
   }
   budget.steps(sequence.items.size());
   return sequence.items;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <map>
 #include <memory>
@@ -31,6 +32,8 @@ class Budget {
     if (count > steps_) raise("TemplateLimitError", "the template takes too many steps");
     steps_ -= count;
   }
+  // Lists, dicts and strings take far more memory than an element of a list that exists.
+  void containers(uint64_t count) { steps(count > UINT64_MAX / 16 ? UINT64_MAX : 16 * count); }
   void bytes(uint64_t count) {
     if (count > bytes_) raise("TemplateLimitError", "the template makes too much text");
     bytes_ -= count;
@@ -63,8 +66,10 @@ enum class SequenceKind { List, Tuple, Range, Keys, Values, Items, Iterator };
 struct Sequence {
   SequenceKind kind = SequenceKind::List;
   std::vector<Value> items;
-  int depth = 1;                            // of nesting
-  bool consumed = false;                    // Iterator: it has been walked once
+  int depth = 1;                                // of nesting
+  bool consumed = false;                        // Iterator: it has been walked once
+  std::function<std::vector<Value>()> produce;  // Iterator: makes its items when it is walked
+                                                // Iterator: it has been walked once
   std::string iterator_type = "generator";  // Iterator: its Python type; Tuple: "_GroupTuple" for a group of |groupby
   int64_t range_start = 0, range_stop = 0, range_step = 1;  // Range
 };
@@ -114,6 +119,8 @@ class Value {
   static Value list(std::vector<Value> items) { return sequence(SequenceKind::List, std::move(items)); }
   static Value tuple(std::vector<Value> items) { return sequence(SequenceKind::Tuple, std::move(items)); }
   static Value iterator(std::vector<Value> items, std::string type = "generator");
+  // A generator; `depth` is the nesting of what `produce` holds.
+  static Value generator(std::function<std::vector<Value>()> produce, int depth);
   static Value sequence(SequenceKind kind, std::vector<Value> items);
   static Value range(Budget& budget, int64_t start, int64_t stop, int64_t step);
   static Value dict(Dict dict);
