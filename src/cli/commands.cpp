@@ -54,23 +54,27 @@ std::vector<std::string> flag_names(const CLI::App& verb) {
   return names;
 }
 
-// What to say of an argument that nothing took.
-std::string unexpected_argument(const CLI::App& app, const std::string& argument) {
+// What to say of an argument that nothing took: neither the program, before the command, nor the command.
+std::string unexpected_argument(const CLI::App& app) {
   const auto chosen = app.get_subcommands();
+  const auto before = app.remaining(false);
+  const bool of_program = chosen.empty() || !before.empty();
+  const CLI::App& owner = of_program ? app : *chosen.front();
+  const std::string argument = of_program ? before.front() : owner.remaining().front();
+  const std::string typed = argument.substr(0, argument.find('='));
   const bool flag = argument.size() > 1 && argument[0] == '-';
   std::string near, text;
-  if (chosen.empty() && !flag) {
-    text = "unknown command '" + argument + "'";
+  if (flag) {
+    text = fmt::format("unknown flag {} {}", typed, of_program ? "before the command" : "of " + owner.get_name());
+    near = nearest_name(typed, flag_names(owner));
+  } else if (of_program) {
+    text = fmt::format("unknown command '{}'", argument);
     near = nearest_name(argument, verb_names(app));
   } else {
-    const CLI::App& owner = chosen.empty() ? app : *chosen.front();
-    const std::string typed = argument.substr(0, argument.find('='));
-    text = (flag ? "unknown flag " + typed : "unexpected argument '" + argument + "'") +
-           (chosen.empty() ? " before the command" : " of " + owner.get_name());
-    if (flag) near = nearest_name(typed, flag_names(owner));
+    text = fmt::format("unexpected argument '{}' of {}", argument, owner.get_name());
   }
   if (!near.empty()) return text + "; did you mean " + near + "?";
-  return text + "; see ostro " + (chosen.empty() ? "" : chosen.front()->get_name() + " ") + "--help";
+  return text + "; see ostro " + (of_program ? "" : owner.get_name() + " ") + "--help";
 }
 
 int exit_code(ErrorKind kind) { return static_cast<int>(kind); }
@@ -98,8 +102,7 @@ int parse_and_run(CLI::App& app, int argc, char** argv) {
   } catch (const CLI::CallForHelp&) {
     write_out(app.help());
   } catch (const CLI::ParseError& error) {
-    const auto left = app.remaining(true);
-    return bad_use(left.empty() ? error.what() : unexpected_argument(app, left.front()));
+    return bad_use(app.remaining(true).empty() ? error.what() : unexpected_argument(app));
   }
   if (argc <= 1) {
     std::fputs(app.help().c_str(), stderr);

@@ -66,7 +66,10 @@ CLI::Option* add_integer(CLI::App& app, const std::string& names, int64_t& value
   auto set = [&value, low, high, flag = shown_name(names)](const std::string& text) {
     value = parse_integer(flag, text, low, high);
   };
-  return app.add_option_function<std::string>(names, set, help)->type_name("N")->default_str(std::to_string(value));
+  return app.add_option_function<std::string>(names, set, help)
+      ->take_last()
+      ->type_name("N")
+      ->default_str(std::to_string(value));
 }
 
 CLI::Option* add_number(CLI::App& app, const std::string& names, double& value, double low, double high,
@@ -74,7 +77,10 @@ CLI::Option* add_number(CLI::App& app, const std::string& names, double& value, 
   auto set = [&value, low, high, flag = shown_name(names)](const std::string& text) {
     value = parse_number(flag, text, low, high);
   };
-  return app.add_option_function<std::string>(names, set, help)->type_name("X")->default_str(fmt::format("{}", value));
+  return app.add_option_function<std::string>(names, set, help)
+      ->take_last()
+      ->type_name("X")
+      ->default_str(fmt::format("{}", value));
 }
 
 CLI::Option* add_integers(CLI::App& app, const std::string& names, std::vector<int64_t>& values, int64_t low,
@@ -82,7 +88,10 @@ CLI::Option* add_integers(CLI::App& app, const std::string& names, std::vector<i
   auto set = [&values, low, high, flag = shown_name(names)](const std::string& text) {
     values = parse_integers(flag, text, low, high);
   };
-  return app.add_option_function<std::string>(names, set, help)->type_name("N,...")->default_str(join(values));
+  return app.add_option_function<std::string>(names, set, help)
+      ->take_last()
+      ->type_name("N,...")
+      ->default_str(join(values));
 }
 
 CLI::Option* add_choice(CLI::App& app, const std::string& names, std::string& value,
@@ -96,6 +105,7 @@ CLI::Option* add_choice(CLI::App& app, const std::string& names, std::string& va
     value = text;
   };
   return app.add_option_function<std::string>(names, set, help)
+      ->take_last()
       ->type_name(fmt::format("{}", fmt::join(choices, "|")))
       ->default_str(value);
 }

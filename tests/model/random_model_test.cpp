@@ -1,0 +1,70 @@
+#include "model/random_model.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "model/checkpoint_writer.h"
+#include "model/read_spec_published.h"
+#include "support/support.h"
+
+namespace ostro {
+namespace {
+
+ModelSpec small_shape() {
+  ModelSpec spec = published_shape("mixtral-8x7b", 2);
+  spec.width = 256;
+  spec.vocab = 400;
+  for (auto& block : spec.blocks) {
+    if (auto* gqa = std::get_if<GqaSpec>(&block.mixer)) {
+      gqa->query_heads = 2;
+      gqa->kv_heads = 1;
+    } else if (auto* moe = std::get_if<MoeSpec>(&block.mixer)) {
+      moe->expert.inner = 512;
+    }
+  }
+  validate(spec, "test");
+  return spec;
+}
+
+TEST(PublishedShape, HasThePublishedParameters) {
+  EXPECT_EQ(published_shape("mixtral-8x7b").parameters(), 46'702'792'704);
+  EXPECT_EQ(published_shape("mixtral-8x7b").active_parameters(), 12'879'925'248);
+  EXPECT_EQ(published_shape("mixtral-8x22b").parameters(), 140'620'634'112);
+  EXPECT_EQ(published_shape("mistral-7b").parameters(), 7'248'023'552);
+  EXPECT_THROW(published_shape("mixtral-8x7b", 33), Error);
+  EXPECT_THROW(published_shape("x"), Error);
+}
+
+TEST(RandomModel, IsWrittenAndReadBack) {
+  for (const std::string type : {"q4_k_m", "q8_0", "f16"}) {
+    const auto mix = find_quant_mix(type);
+    ASSERT_TRUE(mix.has_value());
+    const auto made = random_model(small_shape(), *mix, 1);
+    uint64_t bytes = 0;
+    std::vector<Matrix> matrices;
+    visit_matrices(made->spec, made->weights, [&](const TensorId&, const Matrix& matrix) {
+      bytes += static_cast<uint64_t>(matrix.rows * matrix.row_bytes);
+      matrices.push_back(matrix);
+    });
+    EXPECT_EQ(bytes, random_model_bytes(made->spec, *mix));
+    verify_finite(made->spec, made->weights, 1);
+
+    const std::string path = (test::temporary_folder() / "random.gguf").string();
+    write_checkpoint(*made, path, {});
+    const auto read = load_model(path);
+    EXPECT_EQ(read->spec.parameters(), made->spec.parameters());
+    size_t next = 0;
+    visit_matrices(read->spec, read->weights, [&](const TensorId& id, const Matrix& matrix) {
+      const Matrix& other = matrices.at(next++);
+      ASSERT_EQ(matrix.dtype, other.dtype) << to_text(id);
+      ASSERT_EQ(matrix.rows * matrix.row_bytes, other.rows * other.row_bytes) << to_text(id);
+      EXPECT_EQ(std::memcmp(matrix.data, other.data, static_cast<size_t>(matrix.rows * matrix.row_bytes)), 0)
+          << to_text(id);
+    });
+    EXPECT_EQ(next, matrices.size());
+  }
+}
+
+}  // namespace
+}  // namespace ostro
