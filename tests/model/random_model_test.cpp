@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "base/error.h"
 #include "model/checkpoint_writer.h"
 #include "model/read_spec_published.h"
 #include "support/support.h"
