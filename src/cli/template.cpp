@@ -158,7 +158,7 @@ void add_template(CLI::App& app) {
   verb->add_option("-m,--model", flags->model,
                    "A model, or a tokenizer alone: .model, tokenizer.json, tekken.json, .tiktoken; without it no ids")
       ->type_name("PATH");
-  add_choice(*verb, "--format", flags->format, {"mistral-v1", "mistral-v2", "mistral-v3"},
+  add_choice(*verb, "--format", flags->format, builtin_chat_format_names(),
              "A built-in chat format instead of the model's");
   verb->add_option("--jinja", flags->jinja, "A Jinja template instead of the model's")->type_name("FILE");
   verb->add_flag("--jsonl", flags->jsonl,

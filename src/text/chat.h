@@ -33,7 +33,8 @@ class ChatFormat {
   virtual std::string name() const = 0;  // "mistral-v1", "jinja (tokenizer_config.json)"
 };
 
-// "mistral-v1", "mistral-v2", "mistral-v3". Throws Error(Usage) for other names.
+std::vector<std::string> builtin_chat_format_names();  // "mistral-v1", "mistral-v2", "mistral-v3"
+// Throws Error(Usage) for other names.
 std::unique_ptr<ChatFormat> builtin_chat_format(const std::string& name);
 // `bos` / `eos`: values of bos_token and eos_token, undefined when nullopt.
 std::unique_ptr<ChatFormat> jinja_chat_format(const std::string& source, const std::string& name,

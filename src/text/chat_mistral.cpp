@@ -544,12 +544,19 @@ class MistralFormat : public ChatFormat {
 };
 }  // namespace
 
+std::vector<std::string> builtin_chat_format_names() {
+  std::vector<std::string> names;
+  for (int version = 1; version <= 3; ++version) names.push_back(MistralFormat(version).name());
+  return names;
+}
+
 std::unique_ptr<ChatFormat> builtin_chat_format(const std::string& name) {
   for (int version = 1; version <= 3; ++version) {
     auto format = std::make_unique<MistralFormat>(version);
     if (format->name() == name) return format;
   }
-  throw_error(ErrorKind::Usage, "unknown chat format '{}', expected mistral-v1, mistral-v2 or mistral-v3", name);
+  throw_error(ErrorKind::Usage, "unknown chat format '{}', expected one of {}", name,
+              fmt::join(builtin_chat_format_names(), ", "));
 }
 
 }  // namespace ostro
