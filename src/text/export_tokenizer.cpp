@@ -383,12 +383,13 @@ std::vector<std::pair<std::string, std::string>> merges_of_scores(const Vocabula
 }
 
 bool is_control(TokenKind kind) { return kind == TokenKind::Control || kind == TokenKind::Unknown; }
+bool is_added(TokenKind kind) { return is_control(kind) || kind == TokenKind::UserDefined; }
 
 Json added_tokens(const Vocabulary& vocabulary) {
   Json out = Json::array();
   for (size_t i = 0; i < vocabulary.tokens.size(); ++i) {
     const auto& token = vocabulary.tokens[i];
-    if (!is_control(token.kind) && token.kind != TokenKind::UserDefined) continue;
+    if (!is_added(token.kind)) continue;
     out.push_back({{"id", i},
                    {"content", token.text},
                    {"single_word", false},
@@ -455,6 +456,14 @@ void byte_level_steps(const Vocabulary& vocabulary, const SplitRecipe& recipe, J
   root["decoder"] = byte_level(true, true);
 }
 
+// All ids up to the last that is not an added token. Those after it stand among the added ones alone; readers number
+// them from here on, and take the ids of the others from the model.
+size_t tokens_of_the_model(const Vocabulary& vocabulary) {
+  size_t count = vocabulary.tokens.size();
+  while (count > 0 && is_added(vocabulary.tokens[count - 1].kind)) --count;
+  return count;
+}
+
 std::string tokenizer_json(const Vocabulary& vocabulary, const std::string& where) {
   Json root = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}};
   root["added_tokens"] = added_tokens(vocabulary);
@@ -469,13 +478,10 @@ std::string tokenizer_json(const Vocabulary& vocabulary, const std::string& wher
   Json::object_t vocab;
   Json merges = Json::array();
   std::unordered_set<std::string_view> seen;
-  for (size_t i = 0; i < vocabulary.tokens.size(); ++i) {
-    const auto& token = vocabulary.tokens[i];
-    // Tokens beyond the model stand among the added ones alone.
-    const bool in_model = pieces || token.kind == TokenKind::Normal || token.kind == TokenKind::Unused;
-    if (in_model && seen.insert(token.text).second) {
-      static_cast<Json::object_t::Container&>(vocab).emplace_back(token.text, i);
-    }
+  const size_t own = pieces ? vocabulary.tokens.size() : tokens_of_the_model(vocabulary);
+  for (size_t i = 0; i < own; ++i) {
+    const std::string& text = vocabulary.tokens[i].text;
+    if (seen.insert(text).second) static_cast<Json::object_t::Container&>(vocab).emplace_back(text, i);
   }
   for (const auto& [left, right] : pieces ? merges_of_scores(vocabulary) : vocabulary.merges) {
     merges.push_back({left, right});

@@ -2,6 +2,7 @@
 #include "text/export_tokenizer.h"
 
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
@@ -104,6 +105,36 @@ TEST(ExportTokenizer, ByteLevelVocabulariesOfGguf) {
     const auto json = written(store, CheckpointFormat::HuggingFace);
     expect_same(*original, *json);
   }
+}
+
+// Readers of tokenizer.json take the id of an added token from the vocabulary where it stands there, and number the
+// others on from the vocabulary's size, whatever their "id" says.
+TEST(ExportTokenizer, AddedTokensKeepTheirIds) {
+  WeightStore store;
+  store.format = CheckpointFormat::Gguf;
+  store.path = "model.gguf";
+  store.gguf.emplace();
+  auto& values = store.gguf->values;
+  using Texts = std::vector<std::string>;
+  values["tokenizer.ggml.model"] = std::string("gpt2");
+  values["tokenizer.ggml.pre"] = std::string("gpt-2");
+  values["tokenizer.ggml.tokens"] = GgufArray(Texts{"<|first|>", "a", "<|middle|>", "b", "ab", "<|tail|>", "<|end|>"});
+  values["tokenizer.ggml.token_type"] = GgufArray(std::vector<int64_t>{3, 1, 4, 1, 1, 3, 3});
+  values["tokenizer.ggml.merges"] = GgufArray(Texts{"a b"});
+
+  std::vector<std::string> notes;
+  nlohmann::json root;
+  for (const auto& [name, text] : tokenizer_files(store, CheckpointFormat::HuggingFace, notes)) {
+    if (name == "tokenizer.json") root = nlohmann::json::parse(text);
+  }
+  const auto& vocab = root.at("model").at("vocab");
+  size_t next = vocab.size();
+  std::vector<size_t> ids;
+  for (const auto& token : root.at("added_tokens")) {
+    const auto own = vocab.find(token.at("content").get<std::string>());
+    ids.push_back(own != vocab.end() ? own->get<size_t>() : next++);
+  }
+  EXPECT_EQ(ids, (std::vector<size_t>{0, 2, 5, 6}));
 }
 
 TEST(ExportTokenizer, TokenizerJsonToGguf) {
