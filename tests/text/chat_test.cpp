@@ -1,4 +1,5 @@
 // Chat formats against mistral-common and Transformers: text, ids and errors.
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -127,6 +128,91 @@ TEST(ChatJson, IsWrittenAsPythonWritesIt) {
     EXPECT_EQ(rewrite_json(text), std::nullopt) << text;
   }
   EXPECT_THROW(rewrite_json(std::string(100000, '[')), Error);
+}
+
+// A folder with these files, as a checkpoint.
+WeightStore folder_with(const std::map<std::string, std::string>& files) {
+  const auto folder = test::temporary_folder();
+  for (const auto& [name, text] : files) {
+    std::filesystem::create_directories((folder / name).parent_path());
+    std::ofstream(folder / name, std::ios::binary) << text;
+  }
+  WeightStore store;
+  store.path = store.folder = folder.string();
+  return store;
+}
+
+std::string rendered(const WeightStore& store, const ordered_json& tools = nullptr) {
+  const auto format = load_chat_format(store, nullptr);
+  if (format == nullptr) return "(none)";
+  Conversation conversation;
+  conversation.messages = {{{"role", "user"}, {"content", "hi"}}};
+  conversation.tools = tools;
+  return format->render(conversation, nullptr).text + " by " + format->name();
+}
+
+TEST(LoadChatFormat, TemplatesOfAFolder) {
+  EXPECT_EQ(rendered(folder_with({})), "(none)");
+  EXPECT_EQ(rendered(folder_with({{"tokenizer_config.json", R"({"bos_token": "<s>"})"}})), "(none)");
+  const std::string config =
+      R"({"bos_token": {"content": "<s>"}, "eos_token": null, "chat_template": "{{ bos_token }}A{{ eos_token }}"})";
+  EXPECT_EQ(rendered(folder_with({{"tokenizer_config.json", config}})), "<s>A by jinja (tokenizer_config.json)");
+  EXPECT_EQ(rendered(folder_with(
+                {{"tokenizer_config.json", config}, {"special_tokens_map.json", R"({"eos_token": "</s>"})"}})),
+            "<s>A</s> by jinja (tokenizer_config.json)");
+  EXPECT_EQ(rendered(folder_with({{"tokenizer_config.json", config}, {"chat_template.jinja", "{{ bos_token }}B"}})),
+            "<s>B by jinja (chat_template.jinja)");
+  const auto named = folder_with({{"tokenizer_config.json", R"({"chat_template": [
+      {"name": "tool_use", "template": "T"}, {"name": "default", "template": "D"}]})"}});
+  EXPECT_EQ(rendered(named), "D by jinja (tokenizer_config.json)");
+  EXPECT_EQ(rendered(named, ordered_json::array()), "T by jinja (tokenizer_config.json)");
+}
+
+TEST(LoadChatFormat, FaultsNameTheFile) {
+  for (const char* config : {"[]", "{", R"({"chat_template": 1})", R"({"chat_template": [{"name": "default"}]})",
+                             R"({"chat_template": "{% if %}"})"}) {
+    const auto store = folder_with({{"tokenizer_config.json", config}});
+    try {
+      load_chat_format(store, nullptr);
+      ADD_FAILURE() << config;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::File) << config;
+      EXPECT_NE(std::string(error.what()).find("tokenizer_config.json"), std::string::npos) << error.what();
+    }
+  }
+}
+
+TEST(LoadChatFormat, TemplatesOfGguf) {
+  WeightStore store;
+  store.gguf.emplace();
+  EXPECT_EQ(rendered(store), "(none)");
+  store.gguf->values["tokenizer.chat_template"] = std::string("{{ messages[0].content }}!");
+  EXPECT_EQ(rendered(store), "hi! by jinja (tokenizer.chat_template)");
+}
+
+TEST(LoadChatFormat, MistralsOwnTemplatesBecomeTheBuiltInFormats) {
+  OSTRO_SHARED_OR_SKIP(templates, "fixtures/text/templates");
+  OSTRO_SHARED_OR_SKIP(tokenizers, "data/tokenizers");
+  const auto name_for = [&](const std::string& jinja, const std::string& model) {
+    const auto tokenizer = load_tokenizer_file((tokenizers / model).string());
+    WeightStore store;
+    store.gguf.emplace();
+    store.gguf->values["tokenizer.chat_template"] = read_file(templates / (jinja + ".jinja"));
+    return load_chat_format(store, tokenizer.get())->name();
+  };
+  for (const char* jinja :
+       {"mistral-7b-instruct-v0.1", "mistral-7b-instruct-v0.2-old", "mixtral-8x7b-instruct", "mistral-common-v1"}) {
+    EXPECT_EQ(name_for(jinja, "mistral-v1.model"), "mistral-v1") << jinja;
+  }
+  EXPECT_EQ(name_for("mistral-common-v2", "mistral-v2.model"), "mistral-v2");
+  for (const char* jinja : {"mixtral-8x22b-instruct", "mistral-large-instruct-2407", "mistral-common-v3"}) {
+    EXPECT_EQ(name_for(jinja, "mistral-v3.model"), "mistral-v3") << jinja;
+  }
+  // Fine-tunes with formats of their own, and other families with the same tags, keep their templates.
+  for (const char* jinja : {"chatml", "zephyr-7b-beta"}) {
+    EXPECT_EQ(name_for(jinja, "mistral-v1.model"), "jinja (tokenizer.chat_template)") << jinja;
+  }
+  EXPECT_EQ(name_for("mistral-nemo-instruct-2407", "deepseek-v3/tokenizer.json"), "jinja (tokenizer.chat_template)");
 }
 
 TEST(Chat, UnknownBuiltinIsRefused) { EXPECT_THROW(builtin_chat_format("mistral-v9"), Error); }
