@@ -134,7 +134,7 @@ int run_command_line(int argc, char** argv) {
     return parse_and_run(app, argc, argv);
   } catch (const Error& error) {
     report(error.what());
-    return exit_code(error.kind());
+    return interrupted() ? kExitInterrupted : exit_code(error.kind());
   } catch (const std::bad_alloc&) {
     report("out of memory");
     return exit_code(ErrorKind::Memory);

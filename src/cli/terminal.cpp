@@ -4,7 +4,6 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <string>
 
@@ -27,12 +26,5 @@ void report(std::string_view message) {
 
 bool stdin_is_terminal() { return ::isatty(STDIN_FILENO) == 1; }
 bool stdout_is_terminal() { return ::isatty(STDOUT_FILENO) == 1; }
-
-bool use_color() {
-  const char* no_color = std::getenv("NO_COLOR");
-  const char* terminal = std::getenv("TERM");
-  return stdout_is_terminal() && (no_color == nullptr || *no_color == '\0') &&
-         (terminal == nullptr || std::strcmp(terminal, "dumb") != 0);
-}
 
 }  // namespace ostro

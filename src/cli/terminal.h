@@ -1,4 +1,4 @@
-// Text to the terminal: checked writes to stdout, colour only where it is wanted.
+// Text to the terminal: checked writes to stdout, errors in one line. Nothing is coloured.
 #pragma once
 
 #include <string_view>
@@ -12,7 +12,5 @@ void report(std::string_view message);
 
 bool stdin_is_terminal();
 bool stdout_is_terminal();
-// A terminal that shows colour, unless NO_COLOR is set (no-color.org).
-bool use_color();
 
 }  // namespace ostro

@@ -1,6 +1,7 @@
 // Wrong input on the command line: one line that says what would have been right, and the exit code.
 #include "cli/suggest.h"
 #include "cli/support.h"
+#include "formats/weight_store.h"
 
 namespace ostro::test {
 namespace {
@@ -68,6 +69,26 @@ TEST(Usage, TellsBadFilesApart) {
   expect_refused(run_ostro({"run", "-m", model("mixtral.gguf"), "-f", (folder / "missing.txt").string()}), 4,
                  "missing.txt");
   expect_refused(run_ostro({"run", "-m", model("mixtral"), "-p", "x"}), 2, "no tokenizer");
+}
+
+// A copy of a model with NaN as the first value of a tensor (BF16 or F32: the upper bytes decide).
+std::string with_nan(const std::string& tensor, const std::filesystem::path& to) {
+  const WeightStore store = open_weights(model("mixtral.gguf"));
+  const TensorEntry& entry = store.tensors.at(tensor);
+  std::string bytes = slurp(model("mixtral.gguf"));
+  const auto at = static_cast<size_t>(entry.bytes.data() - store.files.at(0)->bytes().data());
+  for (int i = 0; i < row_bytes(entry.dtype, 1); ++i) bytes[at + static_cast<size_t>(i)] = '\xff';
+  spit(to, bytes);
+  return to.string();
+}
+
+TEST(Usage, NamesWhereNumbersAreNotFinite) {
+  const auto folder = temporary_folder();
+  const std::string norm = with_nan("blk.1.ffn_norm.weight", folder / "norm.gguf");
+  expect_refused(run_ostro({"run", "-m", norm, "-p", "x", "-n", "2"}), 2, "blk.1.ffn_norm.weight");
+  const std::string matrix = with_nan("blk.1.attn_v.weight", folder / "matrix.gguf");
+  expect_refused(run_ostro({"inspect", matrix, "--verify"}), 2, "layer 1");
+  expect_refused(run_ostro({"run", "-m", matrix, "-p", "x", "-n", "2", "--json"}), 2, "layer 1");
 }
 
 TEST(Usage, SaysHowMuchMemoryIsMissing) {
