@@ -9,6 +9,7 @@
 #include "support/support.h"
 #include "text/chat.h"
 #include "text/chat_json.h"
+#include "text/chat_schema.h"
 
 namespace ostro {
 namespace {
@@ -213,6 +214,23 @@ TEST(LoadChatFormat, MistralsOwnTemplatesBecomeTheBuiltInFormats) {
     EXPECT_EQ(name_for(jinja, "mistral-v1.model"), "jinja (tokenizer.chat_template)") << jinja;
   }
   EXPECT_EQ(name_for("mistral-nemo-instruct-2407", "deepseek-v3/tokenizer.json"), "jinja (tokenizer.chat_template)");
+}
+
+TEST(ChatSchema, FollowsTheMetaSchemaOfDraft7) {
+  for (const char* valid : {"{}", "true", R"({"type": "object", "properties": {"a": {"type": ["string", "null"]}}})",
+                            R"({"minLength": 2.0, "pattern": "^[a-z]+$", "additionalProperties": false})",
+                            R"({"items": [{"type": "string"}, true], "anyOf": [{}], "required": [], "enum": []})",
+                            R"({"dependencies": {"a": ["b"], "c": {}}, "default": {"type": 5}, "x": [1]})"}) {
+    EXPECT_EQ(schema_fault(ordered_json::parse(valid)), "") << valid;
+  }
+  for (const char* invalid :
+       {"[]", R"({"type": "foo"})", R"({"type": []})", R"({"type": ["string", "string"]})", R"({"properties": []})",
+        R"({"properties": {"a": {"items": {"type": 1}}}})", R"({"required": "a"})", R"({"required": ["a", "a"]})",
+        R"({"minimum": "1"})", R"({"minLength": -1})", R"({"maxItems": 1.5})", R"({"multipleOf": 0})",
+        R"({"anyOf": []})", R"({"pattern": "[a"})", R"({"not": 1})", R"({"uniqueItems": 1})",
+        R"({"dependencies": {"a": 1}})"}) {
+    EXPECT_NE(schema_fault(ordered_json::parse(invalid)), "") << invalid;
+  }
 }
 
 TEST(Chat, UnknownBuiltinIsRefused) { EXPECT_THROW(builtin_chat_format("mistral-v9"), Error); }
