@@ -28,48 +28,70 @@ inline void relax() {
 
 }  // namespace
 
-// One phase: the caller publishes body and task count, raises `phase`; each thread takes the tasks of its own share in
-// order, so that neighbours in memory are read one after the other, then what is left of the others' shares; the last
-// thread to leave is seen through `left`.
+// One phase: the caller deals the tasks into shares, raises `phase` and works along; a phase is over when all its tasks
+// are done, whoever did them: a worker that has not woken by then is not waited for. Each thread takes the tasks of its
+// own share in order, so that neighbours in memory are read one after the other, then what is left of the others'.
+//
+// A worker may still look at the shares of a phase that is over. A share therefore carries its phase beside its next
+// task in one word: a task is only ever claimed in the phase whose body the worker has read.
 struct ThreadTeam::Shared {
   explicit Shared(int size) : shares(static_cast<size_t>(size)) {}
 
+  static constexpr int kTaskBits = 40;
+  static constexpr uint64_t kTaskMask = (uint64_t{1} << kTaskBits) - 1;
+
   struct alignas(64) Share {
-    std::atomic<int64_t> next{0};
-    int64_t end = 0;
+    std::atomic<uint64_t> next{0};  // phase << kTaskBits | task
+    std::atomic<uint64_t> end{0};
   };
 
   std::atomic<uint64_t> phase{0};
-  std::atomic<int> left{0};
+  std::atomic<int64_t> done{0};
   std::atomic<bool> stop{false};
-  const std::function<void(int64_t, int)>* body = nullptr;
+  std::atomic<const std::function<void(int64_t, int)>*> body{nullptr};
   std::vector<Share> shares;
   std::mutex mutex;
   std::condition_variable wake;
   std::vector<std::thread> threads;
 
-  void deal(int64_t tasks) {
+  void deal(uint64_t next_phase, int64_t tasks) {
     const auto size = static_cast<int64_t>(shares.size());
     for (int64_t i = 0; i < size; ++i) {
-      shares[static_cast<size_t>(i)].next.store(tasks * i / size, std::memory_order_relaxed);
-      shares[static_cast<size_t>(i)].end = tasks * (i + 1) / size;
+      Share& share = shares[static_cast<size_t>(i)];
+      // The tag first: a late worker that sees the new end must fail to claim under the old tag.
+      share.next.store(next_phase << kTaskBits | static_cast<uint64_t>(tasks * i / size), std::memory_order_release);
+      share.end.store(static_cast<uint64_t>(tasks * (i + 1) / size), std::memory_order_release);
     }
   }
 
-  void take_tasks(int thread) {
-    for (size_t i = 0; i < shares.size(); ++i) {
-      Share& share = shares[(static_cast<size_t>(thread) + i) % shares.size()];
-      for (int64_t task; (task = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) {
-        (*body)(task, thread);
+  // A task of `share` in phase `current`, or -1 where there is none left.
+  static int64_t claim(Share& share, uint64_t current) {
+    uint64_t next = share.next.load(std::memory_order_acquire);
+    while (next >> kTaskBits == (current & (~uint64_t{0} >> kTaskBits)) &&
+           (next & kTaskMask) < share.end.load(std::memory_order_acquire)) {
+      if (share.next.compare_exchange_weak(next, next + 1, std::memory_order_acq_rel, std::memory_order_acquire)) {
+        return static_cast<int64_t>(next & kTaskMask);
       }
     }
+    return -1;
+  }
+
+  void take_tasks(uint64_t current, int thread) {
+    const auto* run = body.load(std::memory_order_acquire);
+    int64_t finished = 0;
+    for (size_t i = 0; i < shares.size(); ++i) {
+      Share& share = shares[(static_cast<size_t>(thread) + i) % shares.size()];
+      for (int64_t task; (task = claim(share, current)) >= 0; ++finished) (*run)(task, thread);
+    }
+    if (finished > 0) done.fetch_add(finished, std::memory_order_acq_rel);
   }
 
   void serve(int thread) {
     uint64_t seen = 0;
     while (true) {
       int spins = 0;
-      while (phase.load(std::memory_order_acquire) == seen) {
+      uint64_t current;
+      while ((current = phase.load(std::memory_order_acquire)) == seen) {
         if (++spins < kSpins) {
           relax();
           continue;
@@ -77,19 +99,20 @@ struct ThreadTeam::Shared {
         std::unique_lock lock(mutex);
         wake.wait(lock, [&] { return phase.load(std::memory_order_acquire) != seen; });
       }
-      ++seen;
+      seen = current;
       if (stop.load(std::memory_order_acquire)) return;
-      take_tasks(thread);
-      left.fetch_sub(1, std::memory_order_acq_rel);
+      take_tasks(current, thread);
     }
   }
 
-  void raise_phase() {
+  uint64_t raise_phase() {
+    uint64_t raised;
     {
       const std::lock_guard lock(mutex);
-      phase.fetch_add(1, std::memory_order_release);
+      raised = phase.fetch_add(1, std::memory_order_release) + 1;
     }
     wake.notify_all();
+    return raised;
   }
 };
 
@@ -113,12 +136,11 @@ void ThreadTeam::run(int64_t tasks, const std::function<void(int64_t, int)>& bod
     return;
   }
   Shared& shared = *shared_;
-  shared.body = &body;
-  shared.deal(tasks);
-  shared.left.store(size_ - 1, std::memory_order_relaxed);
-  shared.raise_phase();
-  shared.take_tasks(0);
-  while (shared.left.load(std::memory_order_acquire) != 0) relax();
+  shared.body.store(&body, std::memory_order_release);
+  shared.done.store(0, std::memory_order_relaxed);
+  shared.deal(shared.phase.load(std::memory_order_relaxed) + 1, tasks);
+  shared.take_tasks(shared.raise_phase(), 0);
+  while (shared.done.load(std::memory_order_acquire) != tasks) relax();
 }
 
 int default_threads() {
