@@ -75,7 +75,8 @@ Matrix vector_matrix(std::span<const float> values) {
 
 class Planner {
  public:
-  Planner(const Model& model, const WriteOptions& options) : model_(model), options_(options) {
+  Planner(const Model& model, const WriteOptions& options)
+      : model_(model), options_(options), names_(name_table(options.format, model.spec.family)) {
     main_type_ = options_.mix ? mixed_type(*options_.mix, model.spec, {Role::Query, 0}, model.spec.width)
                               : kept_type(std::get<GqaWeights>(first_attention()).query);
     if (options_.format != CheckpointFormat::Gguf && is_quantized(main_type_)) {
@@ -144,7 +145,7 @@ class Planner {
   }
 
   OutputTensor& add(const TensorId& id, std::vector<int64_t> shape, DType type) {
-    const TensorName& name = written_name(options_.format, id.role);
+    const TensorName& name = written_name(names_, id.role);
     tensors_.push_back({id, expand(name.pattern, id.layer, id.expert), type, std::move(shape), {}});
     return tensors_.back();
   }
@@ -153,10 +154,10 @@ class Planner {
     Part part{id, matrix, {}};
     if (id.role == Role::Query || id.role == Role::Key) {
       const GqaSpec& gqa = *attention_.at(id.layer);
-      const RopePairing to = row_order(options_.format);
+      const RopePairing to = names_.row_order;
       if (gqa.rope.pairing != to) part.row_of = reorder_heads(matrix.rows, gqa, to);
     }
-    const Packing packing = written_name(options_.format, id.role).packing;
+    const Packing packing = written_name(names_, id.role).packing;
     CHECK(packing == Packing::Whole || packing == Packing::Experts);
     if (packing == Packing::Experts && id.expert > 0) {
       join_experts(id, std::move(part));
@@ -170,7 +171,7 @@ class Planner {
   // Experts of files with a tensor each may have types of their own; merged they share the first one's, unless that
   // would lose something.
   void join_experts(const TensorId& id, Part part) {
-    const std::string name = expand(written_name(options_.format, id.role).pattern, id.layer, id.expert);
+    const std::string name = expand(written_name(names_, id.role).pattern, id.layer, id.expert);
     const auto found = std::ranges::find(tensors_, name, &OutputTensor::name);
     CHECK(found != tensors_.end());
     if (!options_.mix && kept_type(part.matrix) != found->type) {
@@ -183,6 +184,7 @@ class Planner {
 
   const Model& model_;
   const WriteOptions& options_;
+  const NameTable& names_;
   DType main_type_ = DType::F32;
   std::map<int64_t, const GqaSpec*> attention_;
   std::vector<OutputTensor> tensors_;

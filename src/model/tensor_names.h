@@ -27,21 +27,28 @@ struct TensorName {
   Packing packing;
 };
 
-// All spellings of a format. For each role the first one is what ostro writes; binding takes the first that the file
-// has.
-std::span<const TensorName> tensor_names(CheckpointFormat format);
-// The first spelling of a role.
-const TensorName& written_name(CheckpointFormat format, Role role);
-std::string expand(std::string_view pattern, int64_t layer, int64_t expert = -1);
-
 // Tensors that files carry and the model does not read, with the reason.
 struct IgnoredTensor {
   std::string_view pattern;
   std::string_view reason;
 };
-std::span<const IgnoredTensor> ignored_tensors(CheckpointFormat format);
 
-// The order of the rows of query and key weights inside a head.
-RopePairing row_order(CheckpointFormat format);
+// How the checkpoints of some families spell their tensors in one format.
+struct NameTable {
+  CheckpointFormat format = CheckpointFormat::HuggingFace;
+  std::span<const std::string_view> families;
+  // All spellings. For each role the first one is what ostro writes; binding takes the first that the file has.
+  std::span<const TensorName> names;
+  std::span<const IgnoredTensor> ignored;
+  RopePairing row_order = RopePairing::HalfSplit;  // of the rows of query and key weights inside a head
+};
+// Throws Error(File) where a family has no such layout.
+const NameTable& name_table(CheckpointFormat format, std::string_view family);
+// The first spelling of a role.
+const TensorName& written_name(const NameTable& table, Role role);
+std::string expand(std::string_view pattern, int64_t layer, int64_t expert = -1);
+
+// The tables, each group of families in a file of its own, tensor_names_<family>.cpp.
+std::span<const NameTable> llama_name_tables();
 
 }  // namespace ostro

@@ -71,7 +71,8 @@ void transpose(std::byte* out, const std::byte* in, int64_t rows, int64_t cols, 
 
 class Binder {
  public:
-  Binder(const ModelSpec& spec, const WeightStore& store) : spec_(spec), store_(store) {
+  Binder(const ModelSpec& spec, const WeightStore& store)
+      : spec_(spec), store_(store), names_(name_table(store.format, spec.family)) {
     for (const auto& [name, tensor] : store.tensors) unexplained_.insert(name);
   }
 
@@ -137,7 +138,7 @@ class Binder {
   // layer is settled by its first expert.
   Found find(const TensorId& id, const std::function<Shape(Packing)>& expected) {
     std::string tried;
-    for (const TensorName& name : tensor_names(store_.format)) {
+    for (const TensorName& name : names_.names) {
       if (name.role != id.role) continue;
       const std::string own = expand(name.pattern, id.layer, id.expert);
       const std::string first = expand(name.pattern, id.layer, 0);
@@ -240,7 +241,7 @@ class Binder {
 
   // Some tools write the tied matrix twice.
   Matrix tied_output() {
-    for (const TensorName& name : tensor_names(store_.format)) {
+    for (const TensorName& name : names_.names) {
       const auto output = store_.tensors.find(std::string(name.pattern));
       if (name.role != Role::Output || output == store_.tensors.end()) continue;
       const TensorEntry& embedding = *find({Role::Embedding}, [&](Packing) {
@@ -259,7 +260,7 @@ class Binder {
   }
 
   void explain_ignored() {
-    for (const IgnoredTensor& ignored : ignored_tensors(store_.format)) {
+    for (const IgnoredTensor& ignored : names_.ignored) {
       const int64_t layers = ignored.pattern.find("{layer}") == std::string_view::npos ? 1 : spec_.layers;
       size_t count = 0;
       for (int64_t layer = 0; layer < layers; ++layer) count += unexplained_.erase(expand(ignored.pattern, layer));
@@ -283,6 +284,7 @@ class Binder {
 
   const ModelSpec& spec_;
   const WeightStore& store_;
+  const NameTable& names_;
   Weights out_;
   std::set<std::string, std::less<>> unexplained_, expert_patterns_;
   size_t copied_ = 0;

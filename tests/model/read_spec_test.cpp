@@ -233,7 +233,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "architectures is [\"Qwen3MoeForCausalLM\"], supported: MistralForCausalLM, MixtralForCausalLM, "
                 "LlamaForCausalLM"},
         Refusal{"contradiction", R"({"model_type": "mixtral"})",
-                "model_type is \"mixtral\", supported: the type of MistralForCausalLM"},
+                "model_type is \"mixtral\", supported: mistral, the type of MistralForCausalLM"},
         Refusal{"activation", R"({"hidden_act": "gelu"})", "hidden_act is \"gelu\", supported: silu, swish"},
         Refusal{"bias", R"({"attention_bias": true})", "attention_bias is true, supported: false"},
         Refusal{"router", R"({"norm_topk_prob": true})",

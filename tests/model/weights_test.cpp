@@ -206,7 +206,7 @@ TEST(VerifyFinite, NamesMatrixAndRow) {
 TEST(TensorNames, EachFormatSpellsEachRole) {
   for (const auto format : {CheckpointFormat::HuggingFace, CheckpointFormat::Mistral, CheckpointFormat::Gguf}) {
     for (int role = 0; role <= static_cast<int>(Role::ExpertDown); ++role) {
-      const TensorName& name = written_name(format, static_cast<Role>(role));
+      const TensorName& name = written_name(name_table(format, "mixtral"), static_cast<Role>(role));
       const std::string spelled = expand(name.pattern, 3, 5);
       EXPECT_EQ(spelled.find('{'), std::string::npos) << spelled;
     }

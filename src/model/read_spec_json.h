@@ -1,0 +1,32 @@
+// What the families' readers of config.json share. Each family has one reader, in read_spec_<family>.cpp.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "formats/weight_store.h"
+#include "model/config_fields.h"
+#include "model/spec.h"
+
+namespace ostro {
+
+// The readers. The fields that name the family are read, those of mark_harmless marked.
+ModelSpec read_llama_config(const WeightStore& store, ConfigFields& config);
+ModelSpec read_mistral_config(const WeightStore& store, ConfigFields& config);
+ModelSpec read_mixtral_config(const WeightStore& store, ConfigFields& config);
+
+// Fields of config.json that cannot change what a forward pass computes.
+void mark_harmless(ConfigFields& config);
+// A field that ostro has never heard of is only noted, unless its name speaks of what a forward pass does: then it is
+// refused. To be called when the reader has read all it knows.
+void judge_unread(const ConfigFields& config, std::vector<std::string>& notes);
+// RoPE over `dims` dimensions: theta stands in rope_theta or, since Transformers 5, inside rope_parameters.
+RopeSpec read_config_rope(ConfigFields& config, int64_t dims, double default_theta, std::vector<std::string>& notes);
+// The tokens that end a text: those of generation_config.json and of config.json together.
+std::vector<int32_t> read_eos(const WeightStore& store, ConfigFields& config);
+// Whole numbers that some files wrote as strings.
+std::optional<int64_t> lenient_whole(ConfigFields& fields, std::string_view name);
+
+}  // namespace ostro

@@ -1,0 +1,234 @@
+// Dense Llama, Mistral and Mixtral: config.json, Mistral's params.json and GGUF metadata -> ModelSpec.
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "model/read_spec_gguf.h"
+#include "model/read_spec_json.h"
+#include "model/read_spec_parts.h"
+#include "model/tensor_names.h"
+
+namespace ostro {
+
+namespace {
+
+void ignore_window(LlamaShape& shape, int64_t window) {
+  shape.notes.push_back(fmt::format("sliding_window {} is ignored: Mixtral was trained without a window", window));
+}
+
+enum class Family { Mistral, Mixtral, Llama };
+
+ModelSpec read_config(const WeightStore& store, ConfigFields& config, Family family) {
+  LlamaShape shape;
+  shape.family = family == Family::Mistral ? "mistral" : family == Family::Mixtral ? "mixtral" : "llama";
+  shape.width = config.whole("hidden_size");
+  shape.vocab = config.whole("vocab_size");
+  shape.layers = config.whole("num_hidden_layers");
+  shape.context = config.whole("max_position_embeddings");
+  shape.heads = config.whole("num_attention_heads");
+  // The first Llama had no key-value groups.
+  shape.kv_heads = family == Family::Llama ? config.maybe_whole("num_key_value_heads").value_or(shape.heads)
+                                           : config.whole("num_key_value_heads");
+  const auto head_dim = config.maybe_whole("head_dim");
+  shape.head_dim = head_dim ? *head_dim : default_head_dim(shape.width, shape.heads, config.where());
+  shape.inner = config.whole("intermediate_size");
+  shape.eps = config.number("rms_norm_eps");
+  shape.tied_embeddings = config.maybe_flag("tie_word_embeddings").value_or(false);
+  shape.eos = read_eos(store, config);
+  const auto bos = config.tokens("bos_token_id");
+  if (!bos.empty()) shape.bos = bos.front();
+  config.only_text("hidden_act", {"silu", "swish"});
+  config.only_false("attention_bias");
+  config.only_false("mlp_bias");
+  if (config.maybe_number("partial_rotary_factor").value_or(1) != 1) config.refuse("partial_rotary_factor", "1");
+
+  double default_theta = 10000;
+  if (family == Family::Mixtral) {
+    shape.experts = config.whole("num_local_experts");
+    shape.top_k = config.whole("num_experts_per_tok");
+    default_theta = 1e6;
+    if (const auto window = lenient_whole(config, "sliding_window")) ignore_window(shape, *window);
+  } else if (family == Family::Mistral) {
+    constexpr int64_t kWindow = 4096;  // of Transformers, where the field is not there at all
+    const bool there = store.config.contains("sliding_window");
+    if (!there) shape.notes.push_back(fmt::format("sliding_window is missing; {} is assumed", kWindow));
+    const auto window = there ? lenient_whole(config, "sliding_window") : kWindow;
+    if (window) shape.window = {*window};
+    if (window == 0) config.refuse("sliding_window", "a positive number or null");
+  }
+  shape.rope = read_config_rope(config, shape.head_dim, default_theta, shape.notes);
+  judge_unread(config, shape.notes);
+  return assemble(shape, config.where());
+}
+
+}  // namespace
+
+ModelSpec read_llama_config(const WeightStore& store, ConfigFields& config) {
+  return read_config(store, config, Family::Llama);
+}
+ModelSpec read_mistral_config(const WeightStore& store, ConfigFields& config) {
+  return read_config(store, config, Family::Mistral);
+}
+ModelSpec read_mixtral_config(const WeightStore& store, ConfigFields& config) {
+  return read_config(store, config, Family::Mixtral);
+}
+
+namespace {
+
+// params.json of the first Mixtral release, which spells its fields as Hugging Face does.
+void read_first_mixtral(ConfigFields& params, LlamaShape& shape) {
+  shape.width = params.whole("hidden_size");
+  shape.layers = params.whole("num_hidden_layers");
+  shape.heads = params.whole("num_attention_heads");
+  shape.kv_heads = params.whole("num_key_value_heads");
+  shape.inner = params.whole("intermediate_size");
+  shape.eps = params.number("rms_norm_eps");
+  shape.experts = params.whole("num_local_experts");
+  shape.top_k = params.whole("num_experts_per_tok");
+  const auto head_dim = params.maybe_whole("head_dim");
+  shape.head_dim = head_dim ? *head_dim : default_head_dim(shape.width, shape.heads, params.where());
+}
+
+void read_params(ConfigFields& params, LlamaShape& shape) {
+  shape.width = params.whole("dim");
+  shape.layers = params.whole("n_layers");
+  shape.heads = params.whole("n_heads");
+  shape.kv_heads = params.whole("n_kv_heads");
+  shape.head_dim = params.whole("head_dim");
+  shape.inner = params.whole("hidden_dim");
+  shape.eps = params.number("norm_eps");
+  shape.tied_embeddings = params.maybe_flag("tied_embeddings").value_or(false);
+  if (!params.has("moe")) return;
+  ConfigFields moe(params.raw("moe"), params.where() + ": moe");
+  shape.experts = moe.whole("num_experts");
+  shape.top_k = moe.whole("num_experts_per_tok");
+  if (const auto unread = moe.unread(); !unread.empty()) moe.refuse(unread.front(), "absent");
+}
+
+// A number (also as a string), or a list for the layers in turn, null meaning all keys.
+void read_window(ConfigFields& params, LlamaShape& shape) {
+  const nlohmann::json& value = params.raw("sliding_window");
+  if (!value.is_array()) {
+    const auto window = lenient_whole(params, "sliding_window");
+    if (window) shape.window = {*window};
+    return;
+  }
+  for (const nlohmann::json& one : value) {
+    if (!one.is_null() && !one.is_number_integer()) params.refuse("sliding_window", "whole numbers or null");
+    shape.window.push_back(one.is_null() ? 0 : one.get<int64_t>());
+  }
+  const auto count = static_cast<int64_t>(shape.window.size());
+  if (count == 0 || shape.layers % count != 0)
+    params.refuse("sliding_window", "a list whose length divides the layers");
+}
+
+}  // namespace
+
+ModelSpec read_mistral_spec(const WeightStore& store) {
+  ConfigFields params(store.config, store.folder + "/params.json");
+  params.harmless({"max_batch_size", "multiple_of", "ffn_dim_multiplier"});
+
+  LlamaShape shape;
+  if (params.has("num_local_experts")) {
+    read_first_mixtral(params, shape);
+  } else {
+    read_params(params, shape);
+  }
+  shape.family = shape.experts > 0 ? "mixtral" : "mistral";
+  shape.vocab = params.whole("vocab_size");
+  constexpr int64_t kContext = 32768;  // of all models published in this layout without a word on it
+  const auto longest = params.maybe_whole("max_position_embeddings"), also = params.maybe_whole("max_seq_len");
+  shape.context = longest ? *longest : also.value_or(kContext);
+  shape.bos = 1;
+  shape.eos = {2};
+  read_window(params, shape);
+  if (shape.experts > 0 && !shape.window.empty()) {
+    ignore_window(shape, shape.window.front());
+    shape.window.clear();
+  }
+  // The first 7B, the only one with a window, was trained with 10000 and does not say so; later files do.
+  auto theta = params.maybe_number("rope_theta");
+  if (!theta) {
+    theta = shape.window.empty() ? 1e6 : 1e4;
+    shape.notes.push_back(fmt::format("rope_theta is missing; {} is assumed", *theta));
+  }
+  if (const auto unread = params.unread(); !unread.empty()) {
+    params.refuse(unread.front(), "absent; ostro does not implement this field");
+  }
+  shape.rope = make_rope(name_table(CheckpointFormat::Mistral, shape.family).row_order, shape.head_dim, *theta);
+  return assemble(shape, params.where());
+}
+
+namespace {
+
+void read_gguf_head_dim(GgufFields& fields, LlamaShape& shape) {
+  const auto length = fields.maybe_whole("attention.key_length");
+  shape.head_dim = length ? *length : default_head_dim(shape.width, shape.heads, fields.where());
+  const auto value_length = fields.maybe_whole("attention.value_length");
+  if (value_length && *value_length != shape.head_dim) {
+    fields.refuse("attention.value_length", *value_length, fmt::format("the same as the keys' {}", shape.head_dim));
+  }
+}
+
+void read_gguf_experts(GgufFields& fields, LlamaShape& shape) {
+  shape.experts = fields.maybe_whole("expert_count").value_or(0);
+  shape.family = shape.experts > 0 ? "mixtral" : "llama";
+  if (shape.experts == 0) return;
+  shape.top_k = fields.whole("expert_used_count");
+  const int64_t gating = fields.maybe_whole("expert_gating_func").value_or(1);
+  if (gating != 1) fields.refuse("expert_gating_func", gating, "1 (softmax)");
+  shape.renormalize = fields.maybe_flag("expert_weights_norm").value_or(true);
+  // 0 stands for no scale.
+  const double scale = fields.maybe_number("expert_weights_scale").value_or(0);
+  shape.weight_scale = scale == 0 ? 1 : scale;
+  const auto inner = fields.maybe_whole("expert_feed_forward_length");
+  if (inner && *inner > 0) shape.inner = *inner;
+}
+
+// llama.cpp neither writes nor reads the window of this architecture. Where a file has it, it was meant.
+void read_gguf_window(GgufFields& fields, LlamaShape& shape) {
+  const auto window = fields.maybe_whole("attention.sliding_window");
+  if (!window || *window == 0) return;
+  if (shape.experts > 0) {
+    shape.notes.push_back(
+        fmt::format("{} {} is ignored: Mixtral was trained without a window", "attention.sliding_window", *window));
+  } else {
+    shape.window = {*window};
+  }
+}
+
+void read_gguf_rope(GgufFields& fields, LlamaShape& shape) {
+  const int64_t dims = fields.maybe_whole("rope.dimension_count").value_or(shape.head_dim);
+  if (dims < 2 || dims > shape.head_dim || dims % 2 != 0) {
+    fields.refuse("rope.dimension_count", dims, fmt::format("an even number up to {}", shape.head_dim));
+  }
+  shape.rope = read_gguf_rope(fields, name_table(CheckpointFormat::Gguf, shape.family).row_order, dims);
+}
+
+}  // namespace
+
+ModelSpec read_llama_gguf(GgufFields& fields) {
+  fields.harmless({"rope.scaling.finetuned", "tensor_data_layout", "expert_feed_forward_length", "expert_gating_func",
+                   "expert_weights_norm", "expert_weights_scale", "expert_used_count"});
+  if (!fields.maybe_flag("attention.causal").value_or(true)) fields.refuse("attention.causal", "false", "true");
+  LlamaShape shape;
+  shape.width = fields.whole("embedding_length");
+  shape.layers = fields.whole("block_count");
+  shape.context = fields.whole("context_length");
+  shape.heads = fields.whole("attention.head_count");
+  shape.kv_heads = fields.maybe_whole("attention.head_count_kv").value_or(shape.heads);
+  shape.inner = fields.whole("feed_forward_length");
+  shape.eps = fields.number("attention.layer_norm_rms_epsilon");
+  const GgufVocabulary vocabulary = read_gguf_vocabulary(fields);
+  shape.vocab = vocabulary.size;
+  shape.bos = vocabulary.bos;
+  shape.eos = vocabulary.eos;
+  read_gguf_head_dim(fields, shape);
+  read_gguf_experts(fields, shape);
+  read_gguf_window(fields, shape);
+  read_gguf_rope(fields, shape);
+  shape.tied_embeddings = !fields.store().tensors.contains("output.weight");
+  fields.refuse_unread();
+  return assemble(shape, fields.where());
+}
+
+}  // namespace ostro
