@@ -35,6 +35,9 @@ struct GroupedProduct {
 
 enum class NormKind : uint8_t { Rms, LayerNorm };  // LayerNorm without bias
 
+// How a gate and what it gates become one: silu(gate) * up, or gelu(gate) * up with the tanh form of GELU.
+enum class Activation : uint8_t { SwiGlu, GeGlu };
+
 // RoPE: pair (a, b) at angle t becomes (a cos t - b sin t, b cos t + a sin t).
 enum class RopePairing : uint8_t { Interleaved, HalfSplit };  // (2i, 2i+1) or (i, i + dims/2)
 
@@ -92,8 +95,11 @@ class Backend {
   // of kAttendBlock positions (counted from position 0, so that chunking changes nothing).
   virtual void attend(Rows out, Rows queries, const AttendShape& shape, std::span<const AttendJob> jobs) noexcept = 0;
 
-  // out = silu(gate) * up; out may be gate.
-  virtual void swiglu(Rows out, Rows gate, Rows up) noexcept = 0;
+  // out may be gate.
+  virtual void gate(Rows out, Rows gate, Rows up, Activation activation) noexcept = 0;
+  // Every value is cut to [-limit, limit]; NaN stays.
+  virtual void clip(Rows rows, float limit) noexcept = 0;
+  virtual void scale(Rows rows, float factor) noexcept = 0;
   // out += in
   virtual void add(Rows out, Rows in) noexcept = 0;
   // out[r] = in[index[r]]

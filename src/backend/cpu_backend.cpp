@@ -170,8 +170,21 @@ class CpuBackend final : public Backend {
     });
   }
 
-  void swiglu(Rows out, Rows gate, Rows up) noexcept override {
-    for_rows(out.rows, out.width, [&](int64_t r) { kernels_.swiglu(out.row(r), gate.row(r), up.row(r), out.width); });
+  void gate(Rows out, Rows gate, Rows up, Activation activation) noexcept override {
+    const auto apply = activation == Activation::SwiGlu ? kernels_.swiglu : kernels_.geglu;
+    for_rows(out.rows, out.width, [&](int64_t r) { apply(out.row(r), gate.row(r), up.row(r), out.width); });
+  }
+
+  void clip(Rows rows, float limit) noexcept override {
+    for_rows(rows.rows, rows.width, [&](int64_t r) {
+      for (float& value : rows.slice(r, 1).values()) value = std::clamp(value, -limit, limit);
+    });
+  }
+
+  void scale(Rows rows, float factor) noexcept override {
+    for_rows(rows.rows, rows.width, [&](int64_t r) {
+      for (float& value : rows.slice(r, 1).values()) value *= factor;
+    });
   }
 
   void add(Rows out, Rows in) noexcept override {

@@ -36,7 +36,7 @@ Rows Decoder::forward(const Batch& batch, KvCache& cache, Activations& acts, con
   for (const int32_t token : batch.tokens) CHECK(token >= 0 && token < spec_.vocab);
 
   const Rows stream = acts.stream.resize(batch.rows(), spec_.width);
-  backend_.embed(stream, weights_.embedding, batch.tokens, 1);
+  backend_.embed(stream, weights_.embedding, batch.tokens, spec_.embedding_scale);
   for (size_t b = 0; b < spec_.blocks.size(); ++b) {
     const BlockSpec& block = spec_.blocks[b];
     const BlockWeights& weights = weights_.blocks[b];
@@ -49,7 +49,11 @@ Rows Decoder::forward(const Batch& batch, KvCache& cache, Activations& acts, con
     } else if (const auto* moe = std::get_if<MoeSpec>(&block.mixer)) {
       moe_forward(block, *moe, std::get<MoeWeights>(weights.mixer), batch, acts, hooks.routing);
     }
-    backend_.add(stream, acts.mixer_out.view());
+    const Rows mixed = acts.mixer_out.view();
+    if (block.post_norm) {
+      backend_.normalize(mixed, mixed, weights.post_norm, block.post_norm->kind, block.post_norm->eps);
+    }
+    backend_.add(stream, mixed);
     if (!ends_layer(spec_, b)) continue;
     require_finite(stream, fmt::format("the output of layer {}", block.layer));
     if (hooks.hidden) hooks.hidden(block.layer, batch, stream);
@@ -68,6 +72,9 @@ void Decoder::gqa_forward(size_t block, const GqaSpec& spec, const GqaWeights& w
   const Rows value = acts.value.resize(rows, weights.value.rows);
   backend_.linear(std::array{Product{weights.query, query}, Product{weights.key, key}, Product{weights.value, value}},
                   normed);
+  if (spec.clip_qkv > 0) {
+    for (const Rows rows_of : {query, key, value}) backend_.clip(rows_of, spec.clip_qkv);
+  }
 
   const RopeSpec& rope = spec.rope;
   backend_.rope(query, batch.positions, spec.head_dim, rope.inverse_frequency, rope.magnitude, rope.pairing);
@@ -99,13 +106,13 @@ void Decoder::gqa_forward(size_t block, const GqaSpec& spec, const GqaWeights& w
   backend_.linear(std::array{Product{weights.output, out}}, attended);
 }
 
-// SwiGLU (Shazeer 2020): down(silu(gate(x)) * up(x))
+// Gated linear units (Shazeer 2020), such as SwiGLU: down(silu(gate(x)) * up(x))
 void Decoder::dense_forward(const DenseSpec& spec, const DenseWeights& weights, Activations& acts) const {
   const Rows normed = acts.normed.view();
   const Rows gate = acts.gate.resize(normed.rows, spec.inner);
   const Rows up = acts.up.resize(normed.rows, spec.inner);
   backend_.linear(std::array{Product{weights.gate, gate}, Product{weights.up, up}}, normed);
-  backend_.swiglu(gate, gate, up);
+  backend_.gate(gate, gate, up, spec.activation);
   const Rows out = acts.mixer_out.resize(normed.rows, spec_.width);
   backend_.linear(std::array{Product{weights.down, out}}, gate);
 }
@@ -131,7 +138,7 @@ void Decoder::moe_forward(const BlockSpec& block, const MoeSpec& spec, const Moe
   const Rows up = acts.up.resize(choices, spec.expert.inner);
   backend_.grouped_linear(std::array{GroupedProduct{weights.gate, gate}, GroupedProduct{weights.up, up}}, in,
                           sorted.first_row);
-  backend_.swiglu(gate, gate, up);
+  backend_.gate(gate, gate, up, spec.expert.activation);
   const Rows expert_out = acts.expert_out.resize(choices, spec_.width);
   backend_.grouped_linear(std::array{GroupedProduct{weights.down, expert_out}}, gate, sorted.first_row);
 
@@ -148,6 +155,7 @@ Rows Decoder::project_logits(const Batch& batch, Activations& acts) const {
   const NormSpec& norm = spec_.final_norm;
   backend_.normalize(last, last, weights_.final_norm, norm.kind, norm.eps);
   backend_.linear(std::array{Product{weights_.output, logits}}, last);
+  if (spec_.logit_scale != 1) backend_.scale(logits, spec_.logit_scale);
   require_finite(logits, "the logits, after the last layer");
   return logits;
 }

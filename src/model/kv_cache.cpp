@@ -93,6 +93,7 @@ KvCache::KvCache(const ModelSpec& spec, const KvCacheOptions& options) : options
     shape.kv_heads = gqa->kv_heads;
     shape.key_dim = shape.value_dim = gqa->head_dim;
     shape.scale = gqa->scale;
+    shape.logit_cap = gqa->logit_cap;
     shape.window = gqa->window;
     shape.key_type = options.key_type;
     shape.value_type = options.value_type;

@@ -87,6 +87,7 @@ void make_matrices(const ModelSpec& spec, Weights& weights, Make make) {
     const int64_t layer = block.layer;
     BlockWeights out;
     out.norm.assign(static_cast<size_t>(spec.width), 1.0f);
+    if (block.post_norm) out.post_norm = out.norm;
     if (const auto* gqa = std::get_if<GqaSpec>(&block.mixer)) {
       const int64_t queries = gqa->query_heads * gqa->head_dim, keys = gqa->kv_heads * gqa->head_dim;
       GqaWeights gqa_weights;

@@ -49,6 +49,12 @@ struct Checker {
     require(std::isfinite(gqa.rope.magnitude), "the magnitude of RoPE is {}", gqa.rope.magnitude);
     require(gqa.window >= 0 && gqa.window <= kMostContext, "the attention window is {}, expected 1 to {}", gqa.window,
             kMostContext);
+    require(std::isfinite(gqa.scale) && gqa.scale > 0,
+            "the scale of the attention scores is {}, expected a positive number", gqa.scale);
+    require(std::isfinite(gqa.logit_cap) && gqa.logit_cap >= 0,
+            "the cap of the attention scores is {}, expected a positive number", gqa.logit_cap);
+    require(std::isfinite(gqa.clip_qkv) && gqa.clip_qkv >= 0,
+            "queries, keys and values are clipped at {}, expected a positive number", gqa.clip_qkv);
   }
 
   void operator()(const MoeSpec& moe) const {
@@ -78,7 +84,9 @@ constexpr double kMostParameters = 0x1p53;
 double count(const ModelSpec& spec, bool active) {
   const auto width = static_cast<double>(spec.width);
   double sum = (spec.tied_embeddings ? 1 : 2) * static_cast<double>(spec.vocab) * width + width;
-  for (const BlockSpec& block : spec.blocks) sum += width + std::visit(Counter{width, active}, block.mixer);
+  for (const BlockSpec& block : spec.blocks) {
+    sum += (block.post_norm ? 2 : 1) * width + std::visit(Counter{width, active}, block.mixer);
+  }
   return sum;
 }
 
@@ -94,8 +102,12 @@ void validate(const ModelSpec& spec, const std::string& source) {
   check.range("the number of layers", spec.layers, kMostLayers);
   check.range("the context length", spec.context, kMostContext);
   check.norm(spec.final_norm);
+  for (const float scale : {spec.embedding_scale, spec.logit_scale}) {
+    check.require(std::isfinite(scale) && scale != 0, "a factor on embeddings or logits is {}", scale);
+  }
   for (const BlockSpec& block : spec.blocks) {
     check.norm(block.norm);
+    if (block.post_norm) check.norm(*block.post_norm);
     std::visit(check, block.mixer);
   }
   check.require(count(spec, false) < kMostParameters, "the sizes give {:.2g} parameters", count(spec, false));

@@ -51,13 +51,16 @@ RopeSpec make_rope(RopePairing pairing, int64_t dims, double theta, const RopeSc
 struct GqaSpec {
   int64_t query_heads = 0, kv_heads = 0, head_dim = 0;
   RopeSpec rope;
-  float scale = 0;     // of the scores, usually head_dim^-1/2
-  int64_t window = 0;  // each query sees this many keys, itself included; 0: all
+  float scale = 0;      // of the scores, usually head_dim^-1/2
+  int64_t window = 0;   // each query sees this many keys, itself included; 0: all
+  float logit_cap = 0;  // score = cap * tanh(score / cap); 0: none
+  float clip_qkv = 0;   // queries, keys and values are cut to [-clip, clip] before RoPE; 0: none
 };
 
-// down(silu(gate(x)) * up(x))
+// down(activation(gate(x), up(x)))
 struct DenseSpec {
   int64_t inner = 0;
+  Activation activation = Activation::SwiGlu;
 };
 
 // Each choice of a router is its own field; no field means two things.
@@ -76,11 +79,12 @@ struct MoeSpec {
 
 using Mixer = std::variant<GqaSpec, DenseSpec, MoeSpec>;
 
-// x += mix(norm(x))
+// x += mix(norm(x)), or x += post_norm(mix(norm(x)))
 struct BlockSpec {
   int64_t layer = 0;  // the file's layer number; attention and feed-forward of one layer are two blocks
   NormSpec norm;
   Mixer mixer;
+  std::optional<NormSpec> post_norm = std::nullopt;
 };
 
 struct ModelSpec {
@@ -90,6 +94,7 @@ struct ModelSpec {
   std::vector<BlockSpec> blocks;
   NormSpec final_norm;
   bool tied_embeddings = false;
+  float embedding_scale = 1, logit_scale = 1;  // factors on the embeddings and on the logits
   // Special tokens, -1 when the files name none. Generation ends at any of `eos`.
   int32_t bos = -1;
   std::vector<int32_t> eos;

@@ -39,6 +39,10 @@ const char* name_of(Role role) {
       return "attention output";
     case Role::FeedForwardNorm:
       return "feed-forward norm";
+    case Role::AttentionPostNorm:
+      return "norm after attention";
+    case Role::FeedForwardPostNorm:
+      return "norm after the feed-forward";
     case Role::Router:
       return "router";
     case Role::Gate:
@@ -81,10 +85,11 @@ class Binder {
     out_.owners.insert(out_.owners.end(), store_.copies.begin(), store_.copies.end());
     out_.embedding = matrix({Role::Embedding}, spec_.vocab, spec_.width);
     for (const BlockSpec& block : spec_.blocks) {
-      const Role norm_role = std::holds_alternative<GqaSpec>(block.mixer) ? Role::AttentionNorm : Role::FeedForwardNorm;
-      std::vector<float> weight = norm({norm_role, block.layer});
-      out_.blocks.push_back(
-          {std::move(weight), std::visit([&](const auto& mixer) { return bind(mixer, block.layer); }, block.mixer)});
+      BlockWeights weights;
+      weights.norm = norm({norm_role(block), block.layer});
+      if (block.post_norm) weights.post_norm = norm({post_norm_role(block), block.layer});
+      weights.mixer = std::visit([&](const auto& mixer) { return bind(mixer, block.layer); }, block.mixer);
+      out_.blocks.push_back(std::move(weights));
     }
     out_.final_norm = norm({Role::FinalNorm});
     out_.output = spec_.tied_embeddings ? tied_output() : matrix({Role::Output}, spec_.vocab, spec_.width);
@@ -299,6 +304,13 @@ std::string to_text(const TensorId& id) {
   return text + name_of(id.role);
 }
 
+Role norm_role(const BlockSpec& block) {
+  return std::holds_alternative<GqaSpec>(block.mixer) ? Role::AttentionNorm : Role::FeedForwardNorm;
+}
+Role post_norm_role(const BlockSpec& block) {
+  return std::holds_alternative<GqaSpec>(block.mixer) ? Role::AttentionPostNorm : Role::FeedForwardPostNorm;
+}
+
 Weights bind_weights(const ModelSpec& spec, const WeightStore& store) { return Binder(spec, store).bind(); }
 
 void visit_matrices(const ModelSpec& spec, const Weights& weights,
@@ -333,8 +345,8 @@ void visit_norms(const ModelSpec& spec, const Weights& weights,
                  const std::function<void(const TensorId& id, std::span<const float> values)>& visit) {
   for (size_t b = 0; b < weights.blocks.size(); ++b) {
     const BlockSpec& block = spec.blocks[b];
-    const Role role = std::holds_alternative<GqaSpec>(block.mixer) ? Role::AttentionNorm : Role::FeedForwardNorm;
-    visit({role, block.layer}, weights.blocks[b].norm);
+    visit({norm_role(block), block.layer}, weights.blocks[b].norm);
+    if (block.post_norm) visit({post_norm_role(block), block.layer}, weights.blocks[b].post_norm);
   }
   visit({Role::FinalNorm}, weights.final_norm);
 }

@@ -33,6 +33,9 @@ enum class Role : uint8_t {
   ExpertGate,
   ExpertUp,
   ExpertDown,
+  // Of some families only.
+  AttentionPostNorm,
+  FeedForwardPostNorm,
 };
 struct TensorId {
   Role role = Role::Embedding;
@@ -57,7 +60,8 @@ struct MoeWeights {
 using MixerWeights = std::variant<GqaWeights, DenseWeights, MoeWeights>;
 
 struct BlockWeights {
-  std::vector<float> norm;  // [width]
+  std::vector<float> norm;       // [width]
+  std::vector<float> post_norm;  // [width]; empty where there is none
   MixerWeights mixer;
 };
 
@@ -73,6 +77,10 @@ struct Weights {
 
 // Throws Error(File) naming file, tensor, shape found and shape expected.
 Weights bind_weights(const ModelSpec& spec, const WeightStore& store);
+
+// The roles of a block's norms.
+Role norm_role(const BlockSpec& block);
+Role post_norm_role(const BlockSpec& block);
 
 // Every weight matrix, and every norm, in the order of the forward pass; tied embeddings once.
 void visit_matrices(const ModelSpec& spec, const Weights& weights,

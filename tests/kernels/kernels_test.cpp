@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <numbers>
 #include <stdexcept>
 #include <vector>
 
@@ -272,6 +273,14 @@ TEST_P(Kernels, Rowwise) {
     for (size_t i = 0; i < count; ++i) {
       const double expected = wide[i] / (1 + std::exp(-static_cast<double>(wide[i]))) * b[i];
       ASSERT_NEAR(ours[i], expected, 1e-6 * std::fabs(expected) + 1e-30) << wide[i];
+    }
+    table().geglu(ours.data(), wide.data(), b.data(), width);
+    portable().geglu(theirs.data(), wide.data(), b.data(), width);
+    expect_same_bits(ours, theirs, "geglu");
+    for (size_t i = 0; i < count; ++i) {
+      const double x = wide[i], z = std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x);
+      const double expected = 0.5 * x * (1 + std::tanh(z)) * b[i];
+      ASSERT_NEAR(ours[i], expected, 2e-6 * std::fabs(expected) + 1e-7) << x;
     }
     ours = a;
     table().scale_add(ours.data(), b.data(), 0.3f, width);

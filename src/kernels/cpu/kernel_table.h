@@ -89,6 +89,7 @@ struct KernelTable {
   void (*rms_norm)(float* out, const float* in, const float* weight, int64_t width, float eps);
   void (*layer_norm)(float* out, const float* in, const float* weight, int64_t width, float eps);
   void (*swiglu)(float* out, const float* gate, const float* up, int64_t count);
+  void (*geglu)(float* out, const float* gate, const float* up, int64_t count);
   void (*add)(float* out, const float* in, int64_t count);
   void (*scale_add)(float* out, const float* in, float factor, int64_t count);  // out += factor * in
   // One row of any DType to float32, and float32 to F32, F16, BF16 or Q8_0.
