@@ -159,37 +159,43 @@ TEST_P(Kernels, QuantizeInt8) {
   }
 }
 
-TEST_P(Kernels, Int8ProductsOfEveryType) {
+// Any number of rows at once, two, one: the same bits, which are those of the definition.
+void check_int8_products(const KernelTable& table, DType type, int64_t width, int64_t outputs) {
   const auto scratch = make_scratch();
+  const int64_t rows = 23;
+  const auto weight = random_weight(type, outputs, width, 1000 + static_cast<uint64_t>(type));
+  const std::vector<float> in = normals(2, rows * width);
+  Int8Buffer input(rows, width);
+  for (int64_t r = 0; r < rows; ++r) portable().quantize_int8(input.rows, r, &in[static_cast<size_t>(r * width)]);
+
+  PanelArgs args = panel_args(weight, type, width, outputs, rows, scratch.get());
+  std::vector<float> ours(static_cast<size_t>(rows * outputs)), theirs = ours, few = ours;
+  args.out = ours.data();
+  table.matmul_int8(args, input.rows, 0);
+  args.out = theirs.data();
+  portable().matmul_int8(args, input.rows, 0);
+  expect_same_bits(ours, theirs, info(type).name);
+  for (const int64_t count : {1, 2, 5}) {
+    for (int64_t r = 0; r < rows; r += args.rows) {
+      args.rows = std::min(count, rows - r);
+      args.out = &few[static_cast<size_t>(r * outputs)];
+      table.matmul_int8(args, input.rows, r);
+    }
+    expect_same_bits(ours, few, "a few rows at a time");
+  }
+  // Each group costs a few roundings, of terms that may be larger than their difference (scale and min).
+  expect_products(ours, weight, args, rows, 4e-6, [&](int64_t r, int64_t k) {
+    const auto at = static_cast<size_t>(r * width + k);
+    return static_cast<double>(input.code[at]) * input.scale[at / 32];
+  });
+}
+
+TEST_P(Kernels, Int8ProductsOfEveryType) {
   for (int t = static_cast<int>(DType::Q4_0); t < kDTypes; ++t) {
     const auto type = static_cast<DType>(t);
     const int64_t block = info(type).block;
-    for (const int64_t width : {block, 3 * block, block == 32 ? int64_t{1024 + 96} : int64_t{1280}}) {
-      const int64_t outputs = 27, rows = 23;
-      const auto weight = random_weight(type, outputs, width, static_cast<uint64_t>(1000 + t));
-      const std::vector<float> in = normals(2, rows * width);
-      Int8Buffer input(rows, width);
-      for (int64_t r = 0; r < rows; ++r) portable().quantize_int8(input.rows, r, &in[static_cast<size_t>(r * width)]);
-
-      PanelArgs args = panel_args(weight, type, width, outputs, rows, scratch.get());
-      std::vector<float> ours(static_cast<size_t>(rows * outputs)), theirs = ours, single = ours;
-      args.out = ours.data();
-      table().matmul_int8(args, input.rows, 0);
-      args.out = theirs.data();
-      portable().matmul_int8(args, input.rows, 0);
-      expect_same_bits(ours, theirs, info(type).name);
-
-      args.rows = 1;
-      for (int64_t r = 0; r < rows; ++r) {
-        args.out = &single[static_cast<size_t>(r * outputs)];
-        table().matmul_int8(args, input.rows, r);
-      }
-      expect_same_bits(ours, single, "single rows");
-      // Each group costs a few roundings, of terms that may be larger than their difference (scale and min).
-      expect_products(ours, weight, args, rows, 4e-6, [&](int64_t r, int64_t k) {
-        const auto at = static_cast<size_t>(r * width + k);
-        return static_cast<double>(input.code[at]) * input.scale[at / 32];
-      });
+    for (const int64_t width : {block, 3 * block, int64_t{1280}, block == 32 ? int64_t{1024 + 96} : 5 * block}) {
+      for (const int64_t outputs : {27, 32}) check_int8_products(table(), type, width, outputs);
     }
   }
 }

@@ -16,7 +16,6 @@ namespace {
 #include "kernels/cpu/tile_soft.inc"
 #include "tensor/unpack.inc"
 #include "kernels/cpu/common.inc"
-#include "kernels/cpu/unpack_panel.inc"
 #include "kernels/cpu/matmul.inc"
 #include "kernels/cpu/matmul_tiles.inc"
 #include "kernels/cpu/rowwise.inc"

@@ -16,7 +16,6 @@ namespace {
 #include "kernels/cpu/simd_portable.inc"
 #include "tensor/unpack.inc"
 #include "kernels/cpu/common.inc"
-#include "kernels/cpu/unpack_panel.inc"
 #include "kernels/cpu/matmul.inc"
 #include "kernels/cpu/rowwise.inc"
 #include "kernels/cpu/attention.inc"
