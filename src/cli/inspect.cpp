@@ -65,9 +65,15 @@ MixerText describe(const MoeSpec& moe) {
   const char* score = router.score == Score::Softmax ? "softmax" : "sigmoid";
   std::string rule =
       fmt::format("{} over the logits of all {} experts, the {} largest kept", score, router.experts, router.top_k);
+  if (router.groups > 1) {
+    rule += fmt::format(" in the {} best of {} groups ({})", router.groups_kept, router.groups,
+                        router.group_rank == GroupRank::Max ? "by their best" : "by the sum of their two best");
+  }
+  if (router.selection_bias) rule += ", chosen with a bias that the weights leave out";
   rule += router.renormalize ? ", their weights divided by their sum" : ", their weights as they are";
   if (router.weight_scale != 1) rule += fmt::format(", times {}", router.weight_scale);
-  return {fmt::format("{} experts {} wide; router: {}", router.experts, moe.expert.inner, rule),
+  const std::string shared = moe.shared ? fmt::format(" and a shared one {} wide", moe.shared->inner) : "";
+  return {fmt::format("{} experts {} wide{}; router: {}", router.experts, moe.expert.inner, shared, rule),
           {{"kind", "moe"},
            {"inner", moe.expert.inner},
            {"experts", router.experts},
@@ -75,6 +81,10 @@ MixerText describe(const MoeSpec& moe) {
            {"score", score},
            {"renormalize", router.renormalize},
            {"weight_scale", router.weight_scale},
+           {"selection_bias", router.selection_bias},
+           {"groups", router.groups},
+           {"groups_kept", router.groups_kept},
+           {"shared", moe.shared ? ordered_json(moe.shared->inner) : ordered_json()},
            {"rule", rule}}};
 }
 

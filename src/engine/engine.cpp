@@ -89,6 +89,7 @@ MemoryNeed memory_need(const ModelSpec& spec, uint64_t weight_bytes, const Engin
       floats = 2 * dense->inner;
     } else if (const auto* moe = std::get_if<MoeSpec>(&block.mixer)) {
       floats = moe->router.top_k * 2 * (moe->expert.inner + spec.width) + 2 * moe->router.experts;
+      if (moe->shared) floats += 2 * moe->shared->inner + spec.width;
     }
     widest = std::max(widest, floats);
   }

@@ -88,8 +88,9 @@ class Planner {
     for (const BlockSpec& block : model_.spec.blocks) {
       if (const auto* gqa = std::get_if<GqaSpec>(&block.mixer)) attention_[block.layer] = gqa;
     }
-    visit_norms(model_.spec, model_.weights, [&](const TensorId& id, std::span<const float> values) {
-      OutputTensor& tensor = add(id, {static_cast<int64_t>(values.size())}, norm_type(values));
+    visit_vectors(model_.spec, model_.weights, [&](const TensorId& id, std::span<const float> values) {
+      const DType type = id.role == Role::SelectionBias ? DType::F32 : norm_type(values);
+      OutputTensor& tensor = add(id, {static_cast<int64_t>(values.size())}, type);
       tensor.parts.push_back({id, vector_matrix(values), {}});
     });
     visit_matrices(model_.spec, model_.weights,

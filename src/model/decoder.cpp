@@ -107,18 +107,21 @@ void Decoder::gqa_forward(size_t block, const GqaSpec& spec, const GqaWeights& w
 }
 
 // Gated linear units (Shazeer 2020), such as SwiGLU: down(silu(gate(x)) * up(x))
-void Decoder::dense_forward(const DenseSpec& spec, const DenseWeights& weights, Activations& acts) const {
+void Decoder::gated_product(Rows out, const DenseSpec& spec, const DenseWeights& weights, Activations& acts) const {
   const Rows normed = acts.normed.view();
   const Rows gate = acts.gate.resize(normed.rows, spec.inner);
   const Rows up = acts.up.resize(normed.rows, spec.inner);
   backend_.linear(std::array{Product{weights.gate, gate}, Product{weights.up, up}}, normed);
   backend_.gate(gate, gate, up, spec.activation);
-  const Rows out = acts.mixer_out.resize(normed.rows, spec_.width);
   backend_.linear(std::array{Product{weights.down, out}}, gate);
 }
 
+void Decoder::dense_forward(const DenseSpec& spec, const DenseWeights& weights, Activations& acts) const {
+  gated_product(acts.mixer_out.resize(acts.normed.view().rows, spec_.width), spec, weights, acts);
+}
+
 // Sparsely gated experts (Shazeer et al. 2017), dropless (Gale et al. 2022): the tokens of an expert lie together, and
-// each expert runs over exactly its rows. y = sum over the chosen experts of weight * expert(x)
+// each expert runs over exactly its rows. y = shared(x) + sum over the chosen experts of weight * expert(x)
 void Decoder::moe_forward(const BlockSpec& block, const MoeSpec& spec, const MoeWeights& weights, const Batch& batch,
                           Activations& acts, RoutingObserver* observer) const {
   const Rows normed = acts.normed.view();
@@ -126,7 +129,7 @@ void Decoder::moe_forward(const BlockSpec& block, const MoeSpec& spec, const Moe
   const Matrix router{reinterpret_cast<const std::byte*>(weights.router_values.data()), DType::F32, spec.router.experts,
                       spec_.width, row_bytes(DType::F32, spec_.width)};
   backend_.linear(std::array{Product{router, router_logits}}, normed);
-  route_tokens(acts.routing, spec.router, router_logits);
+  route_tokens(acts.routing, spec.router, weights.selection_bias, router_logits);
   if (observer != nullptr) observer->on_route(block, batch, acts.routing);
   sort_by_expert(acts.expert_rows, acts.routing);
 
@@ -144,6 +147,10 @@ void Decoder::moe_forward(const BlockSpec& block, const MoeSpec& spec, const Moe
 
   const Rows out = acts.mixer_out.resize(normed.rows, spec_.width);
   backend_.weighted_sum(out, expert_out, sorted.slot, acts.routing.weight, spec.router.top_k);
+  if (!spec.shared) return;
+  const Rows shared = acts.shared_out.resize(normed.rows, spec_.width);
+  gated_product(shared, {spec.shared->inner, spec.expert.activation}, weights.shared, acts);
+  backend_.add(out, shared);
 }
 
 Rows Decoder::project_logits(const Batch& batch, Activations& acts) const {

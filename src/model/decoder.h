@@ -23,6 +23,7 @@ struct Activations {
   RowBuffer gate, up;               // [rows, inner], or [rows * top_k, inner] sorted by expert
   RowBuffer router_logits;          // [rows, experts]
   RowBuffer expert_in, expert_out;  // [rows * top_k, width] sorted by expert
+  RowBuffer shared_out;             // [rows, width] of the shared expert
   Routing routing;
   ExpertRows expert_rows;
   RowBuffer last;    // [logit_rows, width] the rows whose logits are wanted, after the final norm
@@ -53,6 +54,7 @@ class Decoder {
   void gqa_forward(size_t block, const GqaSpec& spec, const GqaWeights& weights, const Batch& batch, KvCache& cache,
                    Activations& acts) const;
   void dense_forward(const DenseSpec& spec, const DenseWeights& weights, Activations& acts) const;
+  void gated_product(Rows out, const DenseSpec& spec, const DenseWeights& weights, Activations& acts) const;
   void moe_forward(const BlockSpec& block, const MoeSpec& spec, const MoeWeights& weights, const Batch& batch,
                    Activations& acts, RoutingObserver* observer) const;
   Rows project_logits(const Batch& batch, Activations& acts) const;

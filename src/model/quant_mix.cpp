@@ -93,6 +93,7 @@ DType wanted_type(const QuantMix& mix, const ModelSpec& spec, const TensorId& id
       return attention_output_type(mix, shape);
     case Role::Down:
     case Role::ExpertDown:
+    case Role::SharedDown:
       return down_type(mix, shape);
     default:
       return mix.base;

@@ -110,6 +110,12 @@ void make_matrices(const ModelSpec& spec, Weights& weights, Make make) {
         moe_weights.up.push_back(make(TensorId{Role::ExpertUp, layer, e}, moe->expert.inner, spec.width));
         moe_weights.down.push_back(make(TensorId{Role::ExpertDown, layer, e}, spec.width, moe->expert.inner));
       }
+      if (moe->router.selection_bias) moe_weights.selection_bias.assign(static_cast<size_t>(moe->router.experts), 0.0f);
+      if (moe->shared) {
+        moe_weights.shared.gate = make(TensorId{Role::SharedGate, layer}, moe->shared->inner, spec.width);
+        moe_weights.shared.up = make(TensorId{Role::SharedUp, layer}, moe->shared->inner, spec.width);
+        moe_weights.shared.down = make(TensorId{Role::SharedDown, layer}, spec.width, moe->shared->inner);
+      }
       out.mixer = std::move(moe_weights);
     }
     weights.blocks.push_back(std::move(out));

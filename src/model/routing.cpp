@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <limits>
+#include <utility>
 
 #include "base/error.h"
 
@@ -37,10 +40,61 @@ void select_row(std::span<int32_t> expert, std::span<const float> score) {
   }
 }
 
+// What a group of neighbouring experts counts in the choice of groups.
+float rank_group(std::span<const float> choice, GroupRank rank) {
+  constexpr float kNone = -std::numeric_limits<float>::infinity();
+  float best = kNone, second = kNone;
+  for (const float c : choice) {
+    if (c > best) {
+      second = std::exchange(best, c);
+    } else if (c > second) {
+      second = c;
+    }
+  }
+  return rank == GroupRank::Max ? best : best + second;
+}
+
+// The numbers that experts are chosen by: score plus bias, minus infinity in the groups that are out (DeepSeek-V2 and
+// V3). Zero would not do there: a biased score may be negative.
+class Choice {
+ public:
+  Choice(const RouterSpec& spec, std::span<const float> bias)
+      : spec_(spec),
+        bias_(bias),
+        choice_(static_cast<size_t>(spec.experts)),
+        rank_(static_cast<size_t>(spec.groups)),
+        kept_(static_cast<size_t>(spec.groups_kept)) {}
+
+  std::span<const float> of(std::span<const float> score) {
+    if (!spec_.selection_bias && spec_.groups == 1) return score;
+    std::copy(score.begin(), score.end(), choice_.begin());
+    for (size_t e = 0; e < bias_.size(); ++e) choice_[e] += bias_[e];
+    if (spec_.groups > 1) mask_groups();
+    return choice_;
+  }
+
+ private:
+  void mask_groups() {
+    const size_t size = choice_.size() / rank_.size();
+    const auto group = [&](size_t g) { return std::span(choice_).subspan(g * size, size); };
+    for (size_t g = 0; g < rank_.size(); ++g) rank_[g] = rank_group(group(g), spec_.group_rank);
+    select_row(kept_, rank_);
+    for (size_t g = 0; g < rank_.size(); ++g) {
+      if (std::ranges::find(kept_, static_cast<int32_t>(g)) != kept_.end()) continue;
+      std::ranges::fill(group(g), -std::numeric_limits<float>::infinity());
+    }
+  }
+
+  const RouterSpec& spec_;
+  std::span<const float> bias_;
+  std::vector<float> choice_, rank_;
+  std::vector<int32_t> kept_;
+};
+
 }  // namespace
 
-void route_tokens(Routing& routing, const RouterSpec& spec, Rows logits) {
-  CHECK(logits.width == spec.experts);
+void route_tokens(Routing& routing, const RouterSpec& spec, std::span<const float> bias, Rows logits) {
+  CHECK(logits.width == spec.experts && bias.size() == (spec.selection_bias ? static_cast<size_t>(spec.experts) : 0));
   routing.tokens = logits.rows;
   routing.experts = spec.experts;
   routing.top_k = spec.top_k;
@@ -50,13 +104,19 @@ void route_tokens(Routing& routing, const RouterSpec& spec, Rows logits) {
   routing.weight.resize(tokens * k);
   routing.score.resize(tokens * experts);
 
+  Choice choice(spec, bias);
   for (size_t t = 0; t < tokens; ++t) {
     const std::span score(routing.score.data() + t * experts, experts);
     const std::span expert(routing.expert.data() + t * k, k);
     const std::span weight(routing.weight.data() + t * k, k);
     score_row(score, {logits.row(static_cast<int64_t>(t)), experts}, spec.score);
-    select_row(expert, score);
-    float sum = 0;
+    select_row(expert, choice.of(score));
+    if (spec.selection_bias) {
+      std::ranges::stable_sort(expert, std::greater{}, [&](int32_t e) { return score[static_cast<size_t>(e)]; });
+    }
+    // Sigmoids may all be zero.
+    constexpr float kTiny = 1e-20f;
+    float sum = kTiny;
     for (size_t j = 0; j < k; ++j) sum += weight[j] = score[static_cast<size_t>(expert[j])];
     const float scale = spec.renormalize ? spec.weight_scale / sum : spec.weight_scale;
     for (float& w : weight) w *= scale;

@@ -26,8 +26,9 @@ struct ExpertRows {
   std::vector<int64_t> slot;       // [tokens, top_k] the sorted row of each choice
 };
 
-// Scores, selection and weights from router logits [tokens, experts].
-void route_tokens(Routing& routing, const RouterSpec& spec, Rows logits);
+// Scores, selection and weights from router logits [tokens, experts]. `bias` [experts] is the one of selection; empty
+// where the router has none.
+void route_tokens(Routing& routing, const RouterSpec& spec, std::span<const float> bias, Rows logits);
 void sort_by_expert(ExpertRows& rows, const Routing& routing);
 
 // Passed into forward, null by default. Analysis, statistics and displays read it; nothing else counts routing.

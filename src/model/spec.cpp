@@ -61,7 +61,21 @@ struct Checker {
     range("the number of experts", moe.router.experts, kMostExperts);
     range("the number of experts for each token", moe.router.top_k, moe.router.experts);
     require(std::isfinite(moe.router.weight_scale), "the scale of the expert weights is {}", moe.router.weight_scale);
+    groups(moe.router);
     dense(moe.expert);
+    if (moe.shared) range("the width of the shared expert", moe.shared->inner, kMostWidth);
+  }
+
+  void groups(const RouterSpec& router) const {
+    range("the number of expert groups", router.groups, router.experts);
+    range("the number of expert groups kept", router.groups_kept, router.groups);
+    require(router.experts % router.groups == 0, "{} experts do not divide into {} groups", router.experts,
+            router.groups);
+    const int64_t size = router.experts / router.groups;
+    require(router.group_rank != GroupRank::TopTwoSum || router.groups == 1 || size >= 2,
+            "{} groups of {} expert are ranked by their two best", router.groups, size);
+    require(router.top_k <= router.groups_kept * size, "{} experts for each token, but {} groups of {} have only {}",
+            router.top_k, router.groups_kept, size, router.groups_kept * size);
   }
 };
 
@@ -76,7 +90,10 @@ struct Counter {
   double operator()(const DenseSpec& dense) const { return 3 * width * static_cast<double>(dense.inner); }
   double operator()(const MoeSpec& moe) const {
     const int64_t used = active ? moe.router.top_k : moe.router.experts;
-    return static_cast<double>(moe.router.experts) * width + static_cast<double>(used) * (*this)(moe.expert);
+    double sum = static_cast<double>(moe.router.experts) * width + static_cast<double>(used) * (*this)(moe.expert);
+    if (moe.router.selection_bias) sum += static_cast<double>(moe.router.experts);
+    if (moe.shared) sum += (*this)(DenseSpec{moe.shared->inner});
+    return sum;
   }
 };
 constexpr double kMostParameters = 0x1p53;

@@ -65,16 +65,28 @@ struct DenseSpec {
 
 // Each choice of a router is its own field; no field means two things.
 enum class Score : uint8_t { Softmax, Sigmoid };
+enum class GroupRank : uint8_t { Max, TopTwoSum };  // a group counts as its best score, or as the sum of its two best
 struct RouterSpec {
   int64_t experts = 0, top_k = 0;
   Score score = Score::Softmax;
   bool renormalize = true;  // divide the kept weights by their sum
   float weight_scale = 1;   // then multiply by this
+  // A learned bias of each expert is added to its score where experts and groups are chosen, not in the weights.
+  bool selection_bias = false;
+  // Experts stand in `groups` equal groups of neighbours; only those of the best `groups_kept` can be chosen.
+  int64_t groups = 1, groups_kept = 1;
+  GroupRank group_rank = GroupRank::Max;
+};
+
+// Runs for every token beside the chosen experts; its output is added as it is.
+struct SharedExpertSpec {
+  int64_t inner = 0;
 };
 
 struct MoeSpec {
   RouterSpec router;
   DenseSpec expert;
+  std::optional<SharedExpertSpec> shared = std::nullopt;
 };
 
 using Mixer = std::variant<GqaSpec, DenseSpec, MoeSpec>;

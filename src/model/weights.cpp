@@ -45,6 +45,14 @@ const char* name_of(Role role) {
       return "norm after the feed-forward";
     case Role::Router:
       return "router";
+    case Role::SelectionBias:
+      return "selection bias";
+    case Role::SharedGate:
+      return "gate projection of the shared expert";
+    case Role::SharedUp:
+      return "up projection of the shared expert";
+    case Role::SharedDown:
+      return "down projection of the shared expert";
     case Role::Gate:
     case Role::ExpertGate:
       return "gate projection";
@@ -86,12 +94,12 @@ class Binder {
     out_.embedding = matrix({Role::Embedding}, spec_.vocab, spec_.width);
     for (const BlockSpec& block : spec_.blocks) {
       BlockWeights weights;
-      weights.norm = norm({norm_role(block), block.layer});
-      if (block.post_norm) weights.post_norm = norm({post_norm_role(block), block.layer});
+      weights.norm = vector({norm_role(block), block.layer}, spec_.width);
+      if (block.post_norm) weights.post_norm = vector({post_norm_role(block), block.layer}, spec_.width);
       weights.mixer = std::visit([&](const auto& mixer) { return bind(mixer, block.layer); }, block.mixer);
       out_.blocks.push_back(std::move(weights));
     }
-    out_.final_norm = norm({Role::FinalNorm});
+    out_.final_norm = vector({Role::FinalNorm}, spec_.width);
     out_.output = spec_.tied_embeddings ? tied_output() : matrix({Role::Output}, spec_.vocab, spec_.width);
     explain_ignored();
     refuse_unexplained();
@@ -131,10 +139,16 @@ class Binder {
       dequantize_row(weights.router.dtype, weights.router.row(e),
                      std::span(weights.router_values).subspan(static_cast<size_t>(e) * width, width));
     }
+    if (moe.router.selection_bias) weights.selection_bias = vector({Role::SelectionBias, layer}, experts);
     for (int64_t e = 0; e < experts; ++e) {
       weights.gate.push_back(expert({Role::ExpertGate, layer, e}, experts, moe.expert.inner, spec_.width));
       weights.up.push_back(expert({Role::ExpertUp, layer, e}, experts, moe.expert.inner, spec_.width));
       weights.down.push_back(expert({Role::ExpertDown, layer, e}, experts, spec_.width, moe.expert.inner));
+    }
+    if (moe.shared) {
+      weights.shared = {matrix({Role::SharedGate, layer}, moe.shared->inner, spec_.width),
+                        matrix({Role::SharedUp, layer}, moe.shared->inner, spec_.width),
+                        matrix({Role::SharedDown, layer}, spec_.width, moe.shared->inner)};
     }
     return weights;
   }
@@ -228,13 +242,13 @@ class Binder {
     return {copy->data(), tensor.dtype, rows, cols, bytes};
   }
 
-  std::vector<float> norm(const TensorId& id) {
-    const TensorEntry& tensor = *find(id, [&](Packing) { return Shape{spec_.width}; }).tensor;
+  std::vector<float> vector(const TensorId& id, int64_t count) {
+    const TensorEntry& tensor = *find(id, [&](Packing) { return Shape{count}; }).tensor;
     if (is_quantized(tensor.dtype)) {
       throw_error(ErrorKind::File, "{}: tensor {} ({}) is {}, expected f32, f16 or bf16", tensor.file, tensor.name,
                   to_text(id), info(tensor.dtype).name);
     }
-    std::vector<float> values(static_cast<size_t>(spec_.width));
+    std::vector<float> values(static_cast<size_t>(count));
     dequantize_row(tensor.dtype, tensor.bytes.data(), values);
     const auto bad = std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
     if (bad != values.end()) {
@@ -336,17 +350,25 @@ void visit_matrices(const ModelSpec& spec, const Weights& weights,
         visit({Role::ExpertUp, layer, expert}, moe->up[e]);
         visit({Role::ExpertDown, layer, expert}, moe->down[e]);
       }
+      if (std::get<MoeSpec>(spec.blocks[b].mixer).shared) {
+        visit({Role::SharedGate, layer}, moe->shared.gate);
+        visit({Role::SharedUp, layer}, moe->shared.up);
+        visit({Role::SharedDown, layer}, moe->shared.down);
+      }
     }
   }
   if (!spec.tied_embeddings) visit({Role::Output}, weights.output);
 }
 
-void visit_norms(const ModelSpec& spec, const Weights& weights,
-                 const std::function<void(const TensorId& id, std::span<const float> values)>& visit) {
+void visit_vectors(const ModelSpec& spec, const Weights& weights,
+                   const std::function<void(const TensorId& id, std::span<const float> values)>& visit) {
   for (size_t b = 0; b < weights.blocks.size(); ++b) {
     const BlockSpec& block = spec.blocks[b];
     visit({norm_role(block), block.layer}, weights.blocks[b].norm);
     if (block.post_norm) visit({post_norm_role(block), block.layer}, weights.blocks[b].post_norm);
+    if (const auto* moe = std::get_if<MoeWeights>(&weights.blocks[b].mixer); moe && !moe->selection_bias.empty()) {
+      visit({Role::SelectionBias, block.layer}, moe->selection_bias);
+    }
   }
   visit({Role::FinalNorm}, weights.final_norm);
 }

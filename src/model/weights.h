@@ -36,6 +36,10 @@ enum class Role : uint8_t {
   // Of some families only.
   AttentionPostNorm,
   FeedForwardPostNorm,
+  SelectionBias,
+  SharedGate,
+  SharedUp,
+  SharedDown,
 };
 struct TensorId {
   Role role = Role::Embedding;
@@ -55,7 +59,9 @@ struct DenseWeights {
 struct MoeWeights {
   Matrix router;                       // [experts, width] as the file has it
   std::vector<float> router_values;    // the same in float32: the choice does not depend on how the rest is computed
+  std::vector<float> selection_bias;   // [experts], or empty
   std::vector<Matrix> gate, up, down;  // per expert
+  DenseWeights shared;                 // where the spec has a shared expert
 };
 using MixerWeights = std::variant<GqaWeights, DenseWeights, MoeWeights>;
 
@@ -82,11 +88,11 @@ Weights bind_weights(const ModelSpec& spec, const WeightStore& store);
 Role norm_role(const BlockSpec& block);
 Role post_norm_role(const BlockSpec& block);
 
-// Every weight matrix, and every norm, in the order of the forward pass; tied embeddings once.
+// Every weight matrix, and every vector (norms, biases), in the order of the forward pass; tied embeddings once.
 void visit_matrices(const ModelSpec& spec, const Weights& weights,
                     const std::function<void(const TensorId& id, const Matrix& matrix)>& visit);
-void visit_norms(const ModelSpec& spec, const Weights& weights,
-                 const std::function<void(const TensorId& id, std::span<const float> values)>& visit);
+void visit_vectors(const ModelSpec& spec, const Weights& weights,
+                   const std::function<void(const TensorId& id, std::span<const float> values)>& visit);
 
 // Reads every weight and throws Error(File) naming the first that is NaN or infinite. `done` is called with the number
 // of bytes read so far; it may be null.

@@ -76,7 +76,8 @@ Parts parts_of(const ModelSpec& spec) {
 void check_router(const Parts& parts, std::string_view layout) {
   if (parts.moe == nullptr) return;
   const RouterSpec& router = parts.moe->router;
-  if (router.score != Score::Softmax || !router.renormalize || router.weight_scale != 1) {
+  if (router.score != Score::Softmax || !router.renormalize || router.weight_scale != 1 || router.selection_bias ||
+      router.groups != 1 || parts.moe->shared) {
     cannot_say(layout, "its router is not a softmax with renormalised weights");
   }
 }

@@ -8,9 +8,9 @@
 namespace ostro {
 namespace {
 
-Routing route(std::vector<float> logits, const RouterSpec& spec) {
+Routing route(std::vector<float> logits, const RouterSpec& spec, const std::vector<float>& bias = {}) {
   Routing routing;
-  route_tokens(routing, spec, {logits.data(), std::ssize(logits) / spec.experts, spec.experts});
+  route_tokens(routing, spec, bias, {logits.data(), std::ssize(logits) / spec.experts, spec.experts});
   return routing;
 }
 
@@ -28,6 +28,38 @@ TEST(Routing, SigmoidUnnormalisedAndScaled) {
   EXPECT_EQ(routing.expert, (std::vector<int32_t>{2, 0}));
   EXPECT_NEAR(routing.weight[0], 2.5f / (1 + std::exp(-2.0f)), 1e-6);
   EXPECT_NEAR(routing.weight[1], 1.25f, 1e-6);
+}
+
+TEST(Routing, TheBiasChoosesAndDoesNotWeigh) {
+  RouterSpec spec{4, 2, Score::Sigmoid, true, 2};
+  spec.selection_bias = true;
+  // Sigmoids 0.5, 0.731, 0.269, 0.881; the bias brings in 2 and 0 and drops the two largest.
+  const Routing routing = route({0, 1, -1, 2}, spec, {0.5f, -1, 1, -1});
+  EXPECT_EQ(routing.expert, (std::vector<int32_t>{0, 2}));  // by falling score
+  EXPECT_NEAR(routing.weight[0], 2 * 0.5 / (0.5 + 0.26894), 1e-4);
+  EXPECT_NEAR(routing.weight[1], 2 * 0.26894 / (0.5 + 0.26894), 1e-4);
+}
+
+TEST(Routing, GroupsByTheirBestOrByTheSumOfTheirTwoBest) {
+  RouterSpec spec{6, 2, Score::Sigmoid, false, 1, false, 3, 1, GroupRank::Max};
+  const std::vector<float> logits = {2, -2, 1, 1.5f, 0, -1};
+  EXPECT_EQ(route(logits, spec).expert, (std::vector<int32_t>{0, 1}));
+  spec.group_rank = GroupRank::TopTwoSum;
+  EXPECT_EQ(route(logits, spec).expert, (std::vector<int32_t>{3, 2}));
+  spec.groups_kept = 2;
+  EXPECT_EQ(route(logits, spec).expert, (std::vector<int32_t>{0, 3}));
+}
+
+// A group that is out must lose against negative scores too.
+TEST(Routing, GroupsThatAreOutCannotBeChosenWhateverTheBias) {
+  RouterSpec spec{6, 2, Score::Sigmoid, false, 1, true, 3, 1, GroupRank::TopTwoSum};
+  const std::vector<float> bias(6, -2);
+  EXPECT_EQ(route({0, 0, 1, -5, 1, 1}, spec, bias).expert, (std::vector<int32_t>{4, 5}));
+  EXPECT_EQ(route({0, 0, 1, 0, 1, -9}, spec, bias).expert, (std::vector<int32_t>{2, 3}));
+}
+
+TEST(Routing, SigmoidsThatAreAllZeroGiveWeightsOfZero) {
+  for (const float w : route({-200, -200, -200}, {3, 2, Score::Sigmoid, true, 1}).weight) EXPECT_EQ(w, 0);
 }
 
 TEST(Routing, TiesGoToTheLowerIndex) {
