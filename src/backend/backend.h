@@ -102,6 +102,8 @@ class Backend {
   virtual void scale(Rows rows, float factor) noexcept = 0;
   // out += in
   virtual void add(Rows out, Rows in) noexcept = 0;
+  // out[r] += row, for every r
+  virtual void add_row(Rows out, std::span<const float> row) noexcept = 0;
   // out[r] = in[index[r]]
   virtual void gather(Rows out, Rows in, std::span<const int64_t> index) noexcept = 0;
   // out[t] = sum over j, in order, of weight[t * top_k + j] * in[slot[t * top_k + j]]

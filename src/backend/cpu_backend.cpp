@@ -191,6 +191,10 @@ class CpuBackend final : public Backend {
     for_rows(out.rows, out.width, [&](int64_t r) { kernels_.add(out.row(r), in.row(r), out.width); });
   }
 
+  void add_row(Rows out, std::span<const float> row) noexcept override {
+    for_rows(out.rows, out.width, [&](int64_t r) { kernels_.add(out.row(r), row.data(), out.width); });
+  }
+
   void gather(Rows out, Rows in, std::span<const int64_t> index) noexcept override {
     for_rows(out.rows, out.width, [&](int64_t r) {
       std::memcpy(out.row(r), in.row(index[static_cast<size_t>(r)]), sizeof(float) * static_cast<size_t>(out.width));

@@ -44,10 +44,15 @@ struct MixerText {
 };
 
 MixerText describe(const GqaSpec& gqa) {
+  std::string extras;
+  if (gqa.query_key_norm == QueryKeyNorm::PerHead) extras += "; queries and keys normalised per head";
+  if (gqa.query_key_norm == QueryKeyNorm::Whole) extras += "; queries and keys normalised before the heads are split";
+  if (gqa.qkv_bias) extras += "; biases on queries, keys and values";
+  if (gqa.output_bias) extras += "; bias on the output";
   const char* pairing = gqa.rope.pairing == RopePairing::Interleaved ? "neighbours" : "halves";
-  return {fmt::format("{} query heads, {} key-value heads of {}; RoPE base {} over {}; {}", gqa.query_heads,
+  return {fmt::format("{} query heads, {} key-value heads of {}; RoPE base {} over {}; {}{}", gqa.query_heads,
                       gqa.kv_heads, gqa.head_dim, gqa.rope.theta, pairing,
-                      gqa.window > 0 ? fmt::format("window of {} tokens", gqa.window) : "all earlier tokens"),
+                      gqa.window > 0 ? fmt::format("window of {} tokens", gqa.window) : "all earlier tokens", extras),
           {{"kind", "attention"},
            {"query_heads", gqa.query_heads},
            {"kv_heads", gqa.kv_heads},

@@ -76,6 +76,21 @@ void Decoder::gqa_forward(size_t block, const GqaSpec& spec, const GqaWeights& w
     for (const Rows rows_of : {query, key, value}) backend_.clip(rows_of, spec.clip_qkv);
   }
 
+  const auto add_bias = [&](Rows to, const std::vector<float>& bias) {
+    if (!bias.empty()) backend_.add_row(to, bias);
+  };
+  add_bias(query, weights.query_bias);
+  add_bias(key, weights.key_bias);
+  add_bias(value, weights.value_bias);
+  const auto normalize = [&](Rows in, const std::vector<float>& norm) {
+    if (norm.empty()) return;
+    const auto width = static_cast<int64_t>(norm.size());
+    const Rows parts{in.data, in.rows * in.width / width, width};
+    backend_.normalize(parts, parts, norm, spec_.blocks[block].norm.kind, spec_.blocks[block].norm.eps);
+  };
+  normalize(query, weights.query_norm);
+  normalize(key, weights.key_norm);
+
   const RopeSpec& rope = spec.rope;
   backend_.rope(query, batch.positions, spec.head_dim, rope.inverse_frequency, rope.magnitude, rope.pairing);
   backend_.rope(key, batch.positions, spec.head_dim, rope.inverse_frequency, rope.magnitude, rope.pairing);
@@ -104,6 +119,7 @@ void Decoder::gqa_forward(size_t block, const GqaSpec& spec, const GqaWeights& w
 
   const Rows out = acts.mixer_out.resize(rows, spec_.width);
   backend_.linear(std::array{Product{weights.output, out}}, attended);
+  add_bias(out, weights.output_bias);
 }
 
 // Gated linear units (Shazeer 2020), such as SwiGLU: down(silu(gate(x)) * up(x))

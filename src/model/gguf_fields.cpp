@@ -121,8 +121,12 @@ std::vector<double> read_divisors(const TensorEntry& tensor, int64_t pairs) {
 
 }  // namespace
 
-RopeSpec read_gguf_rope(GgufFields& fields, RopePairing pairing, int64_t dims) {
+RopeSpec read_gguf_rope(GgufFields& fields, RopePairing pairing, int64_t head_dim) {
   const WeightStore& store = fields.store();
+  const int64_t dims = fields.maybe_whole("rope.dimension_count").value_or(head_dim);
+  if (dims < 2 || dims > head_dim || dims % 2 != 0) {
+    fields.refuse("rope.dimension_count", dims, fmt::format("an even number up to {}", head_dim));
+  }
   RopeScaling scaling = read_scaling(fields);
   if (const auto found = store.tensors.find("rope_freqs.weight"); found != store.tensors.end()) {
     if (scaling.kind != RopeScaling::Kind::None) {

@@ -60,7 +60,7 @@ struct GgufVocabulary {
 };
 GgufVocabulary read_gguf_vocabulary(GgufFields& fields);
 
-// rope.freq_base, rope.scaling.* and the tensor rope_freqs.weight, for `dims` turned dimensions.
-RopeSpec read_gguf_rope(GgufFields& fields, RopePairing pairing, int64_t dims);
+// rope.dimension_count (by default the whole head), rope.freq_base, rope.scaling.* and the tensor rope_freqs.weight.
+RopeSpec read_gguf_rope(GgufFields& fields, RopePairing pairing, int64_t head_dim);
 
 }  // namespace ostro

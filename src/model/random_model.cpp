@@ -95,12 +95,24 @@ void make_matrices(const ModelSpec& spec, Weights& weights, Make make) {
       gqa_weights.key = make(TensorId{Role::Key, layer}, keys, spec.width);
       gqa_weights.value = make(TensorId{Role::Value, layer}, keys, spec.width);
       gqa_weights.output = make(TensorId{Role::AttentionOutput, layer}, spec.width, queries);
-      out.mixer = gqa_weights;
+      if (gqa->query_key_norm != QueryKeyNorm::None) {
+        const bool whole = gqa->query_key_norm == QueryKeyNorm::Whole;
+        gqa_weights.query_norm.assign(static_cast<size_t>(whole ? queries : gqa->head_dim), 1.0f);
+        gqa_weights.key_norm.assign(static_cast<size_t>(whole ? keys : gqa->head_dim), 1.0f);
+      }
+      if (gqa->qkv_bias) {
+        gqa_weights.query_bias.assign(static_cast<size_t>(queries), 0.0f);
+        gqa_weights.key_bias.assign(static_cast<size_t>(keys), 0.0f);
+        gqa_weights.value_bias.assign(static_cast<size_t>(keys), 0.0f);
+      }
+      if (gqa->output_bias) gqa_weights.output_bias.assign(static_cast<size_t>(spec.width), 0.0f);
+      out.mixer = std::move(gqa_weights);
     } else if (const auto* dense = std::get_if<DenseSpec>(&block.mixer)) {
       DenseWeights dense_weights;
-      dense_weights.gate = make(TensorId{Role::Gate, layer}, dense->inner, spec.width);
-      dense_weights.up = make(TensorId{Role::Up, layer}, dense->inner, spec.width);
-      dense_weights.down = make(TensorId{Role::Down, layer}, spec.width, dense->inner);
+      const DenseRoles roles = dense_roles(block);
+      dense_weights.gate = make(TensorId{roles.gate, layer}, dense->inner, spec.width);
+      dense_weights.up = make(TensorId{roles.up, layer}, dense->inner, spec.width);
+      dense_weights.down = make(TensorId{roles.down, layer}, spec.width, dense->inner);
       out.mixer = dense_weights;
     } else if (const auto* moe = std::get_if<MoeSpec>(&block.mixer)) {
       MoeWeights moe_weights;

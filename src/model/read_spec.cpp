@@ -17,10 +17,11 @@ int64_t default_head_dim(int64_t width, int64_t heads, const std::string& source
 
 namespace {
 
-Mixer feed_forward(const LlamaShape& shape) {
-  if (shape.experts == 0) return DenseSpec{shape.inner};
+Mixer feed_forward(const LlamaShape& shape, int64_t layer) {
+  if (shape.experts == 0 || shape.dense_layers.contains(layer)) return DenseSpec{shape.inner};
   const auto scale = static_cast<float>(shape.weight_scale);
-  return MoeSpec{{shape.experts, shape.top_k, Score::Softmax, shape.renormalize, scale}, {shape.inner}};
+  const int64_t inner = shape.expert_inner == 0 ? shape.inner : shape.expert_inner;
+  return MoeSpec{{shape.experts, shape.top_k, Score::Softmax, shape.renormalize, scale}, {inner}};
 }
 
 }  // namespace
@@ -43,13 +44,19 @@ ModelSpec assemble(const LlamaShape& shape, const std::string& source) {
   spec.notes = shape.notes;
   spec.final_norm = {NormKind::Rms, static_cast<float>(shape.eps)};
 
-  GqaSpec attention{shape.heads, shape.kv_heads, shape.head_dim, shape.rope, 0, 0};
+  GqaSpec attention;
+  attention.query_heads = shape.heads;
+  attention.kv_heads = shape.kv_heads;
+  attention.head_dim = shape.head_dim;
+  attention.rope = shape.rope;
+  attention.query_key_norm = shape.query_key_norm;
+  attention.qkv_bias = shape.qkv_bias;
   attention.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(shape.head_dim)));
   for (int64_t layer = 0; layer < shape.layers; ++layer) {
     const auto windows = static_cast<int64_t>(shape.window.size());
     attention.window = windows == 0 ? 0 : shape.window[static_cast<size_t>(layer % windows)];
     spec.blocks.push_back({layer, spec.final_norm, attention});
-    spec.blocks.push_back({layer, spec.final_norm, feed_forward(shape)});
+    spec.blocks.push_back({layer, spec.final_norm, feed_forward(shape, layer)});
   }
   validate(spec, source);
   return spec;

@@ -16,9 +16,35 @@ struct Architecture {
 };
 constexpr std::array kArchitectures = {
     Architecture{"llama", read_llama_gguf},
+    Architecture{"olmoe", read_olmoe_gguf},
+    Architecture{"qwen3moe", read_qwen_moe_gguf},
 };
 
 }  // namespace
+
+LlamaShape read_gguf_shape(GgufFields& fields) {
+  if (!fields.maybe_flag("attention.causal").value_or(true)) fields.refuse("attention.causal", "false", "true");
+  LlamaShape shape;
+  shape.width = fields.whole("embedding_length");
+  shape.layers = fields.whole("block_count");
+  shape.context = fields.whole("context_length");
+  shape.heads = fields.whole("attention.head_count");
+  shape.kv_heads = fields.maybe_whole("attention.head_count_kv").value_or(shape.heads);
+  shape.inner = fields.whole("feed_forward_length");
+  shape.eps = fields.number("attention.layer_norm_rms_epsilon");
+  const GgufVocabulary vocabulary = read_gguf_vocabulary(fields);
+  shape.vocab = vocabulary.size;
+  shape.bos = vocabulary.bos;
+  shape.eos = vocabulary.eos;
+  const auto length = fields.maybe_whole("attention.key_length");
+  shape.head_dim = length ? *length : default_head_dim(shape.width, shape.heads, fields.where());
+  const auto value_length = fields.maybe_whole("attention.value_length");
+  if (value_length && *value_length != shape.head_dim) {
+    fields.refuse("attention.value_length", *value_length, fmt::format("the same as the keys' {}", shape.head_dim));
+  }
+  shape.tied_embeddings = !fields.store().tensors.contains("output.weight");
+  return shape;
+}
 
 ModelSpec read_gguf_spec(const WeightStore& store) {
   CHECK(store.gguf.has_value());

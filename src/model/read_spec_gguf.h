@@ -2,10 +2,16 @@
 #pragma once
 
 #include "model/gguf_fields.h"
+#include "model/read_spec_parts.h"
 #include "model/spec.h"
 
 namespace ostro {
 
 ModelSpec read_llama_gguf(GgufFields& fields);  // Llama, Mistral and, with an expert_count, Mixtral
+ModelSpec read_olmoe_gguf(GgufFields& fields);
+ModelSpec read_qwen_moe_gguf(GgufFields& fields);
+
+// The keys that all decoders of Llama's shape have, but for the windows, the experts and RoPE.
+LlamaShape read_gguf_shape(GgufFields& fields);
 
 }  // namespace ostro

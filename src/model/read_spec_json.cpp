@@ -22,6 +22,8 @@ constexpr std::array kFamilies = {
     Family{"MistralForCausalLM", "mistral", read_mistral_config},
     Family{"MixtralForCausalLM", "mixtral", read_mixtral_config},
     Family{"LlamaForCausalLM", "llama", read_llama_config},
+    Family{"OlmoeForCausalLM", "olmoe", read_olmoe_config},
+    Family{"Qwen3MoeForCausalLM", "qwen3_moe", read_qwen_moe_config},
 };
 
 const Family& find_family(ConfigFields& config) {
@@ -126,6 +128,30 @@ void mark_harmless(ConfigFields& config) {
                    "attn_implementation",
                    "_attn_implementation",
                    "max_sequence_length"});
+}
+
+LlamaShape read_config_shape(const WeightStore& store, ConfigFields& config) {
+  LlamaShape shape;
+  shape.width = config.whole("hidden_size");
+  shape.vocab = config.whole("vocab_size");
+  shape.layers = config.whole("num_hidden_layers");
+  shape.context = config.whole("max_position_embeddings");
+  shape.heads = config.whole("num_attention_heads");
+  // The first models had no key-value groups.
+  shape.kv_heads = config.maybe_whole("num_key_value_heads").value_or(shape.heads);
+  const auto head_dim = config.maybe_whole("head_dim");
+  shape.head_dim = head_dim ? *head_dim : default_head_dim(shape.width, shape.heads, config.where());
+  shape.inner = config.whole("intermediate_size");
+  shape.eps = config.number("rms_norm_eps");
+  shape.tied_embeddings = config.maybe_flag("tie_word_embeddings").value_or(false);
+  shape.eos = read_eos(store, config);
+  const auto bos = config.tokens("bos_token_id");
+  if (!bos.empty()) shape.bos = bos.front();
+  config.only_text("hidden_act", {"silu", "swish"});
+  config.only_false("attention_bias");
+  config.only_false("mlp_bias");
+  if (config.maybe_number("partial_rotary_factor").value_or(1) != 1) config.refuse("partial_rotary_factor", "1");
+  return shape;
 }
 
 void judge_unread(const ConfigFields& config, std::vector<std::string>& notes) {

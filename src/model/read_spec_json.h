@@ -8,6 +8,7 @@
 
 #include "formats/weight_store.h"
 #include "model/config_fields.h"
+#include "model/read_spec_parts.h"
 #include "model/spec.h"
 
 namespace ostro {
@@ -17,6 +18,11 @@ ModelSpec read_llama_config(const WeightStore& store, ConfigFields& config);
 ModelSpec read_mistral_config(const WeightStore& store, ConfigFields& config);
 ModelSpec read_mixtral_config(const WeightStore& store, ConfigFields& config);
 
+ModelSpec read_olmoe_config(const WeightStore& store, ConfigFields& config);
+ModelSpec read_qwen_moe_config(const WeightStore& store, ConfigFields& config);
+
+// The fields that all decoders of Llama's shape have, but for the windows, the experts and RoPE.
+LlamaShape read_config_shape(const WeightStore& store, ConfigFields& config);
 // Fields of config.json that cannot change what a forward pass computes.
 void mark_harmless(ConfigFields& config);
 // A field that ostro has never heard of is only noted, unless its name speaks of what a forward pass does: then it is

@@ -18,28 +18,9 @@ void ignore_window(LlamaShape& shape, int64_t window) {
 enum class Family { Mistral, Mixtral, Llama };
 
 ModelSpec read_config(const WeightStore& store, ConfigFields& config, Family family) {
-  LlamaShape shape;
+  LlamaShape shape = read_config_shape(store, config);
   shape.family = family == Family::Mistral ? "mistral" : family == Family::Mixtral ? "mixtral" : "llama";
-  shape.width = config.whole("hidden_size");
-  shape.vocab = config.whole("vocab_size");
-  shape.layers = config.whole("num_hidden_layers");
-  shape.context = config.whole("max_position_embeddings");
-  shape.heads = config.whole("num_attention_heads");
-  // The first Llama had no key-value groups.
-  shape.kv_heads = family == Family::Llama ? config.maybe_whole("num_key_value_heads").value_or(shape.heads)
-                                           : config.whole("num_key_value_heads");
-  const auto head_dim = config.maybe_whole("head_dim");
-  shape.head_dim = head_dim ? *head_dim : default_head_dim(shape.width, shape.heads, config.where());
-  shape.inner = config.whole("intermediate_size");
-  shape.eps = config.number("rms_norm_eps");
-  shape.tied_embeddings = config.maybe_flag("tie_word_embeddings").value_or(false);
-  shape.eos = read_eos(store, config);
-  const auto bos = config.tokens("bos_token_id");
-  if (!bos.empty()) shape.bos = bos.front();
-  config.only_text("hidden_act", {"silu", "swish"});
-  config.only_false("attention_bias");
-  config.only_false("mlp_bias");
-  if (config.maybe_number("partial_rotary_factor").value_or(1) != 1) config.refuse("partial_rotary_factor", "1");
+  if (family != Family::Llama) config.whole("num_key_value_heads");  // not to be left out
 
   double default_theta = 10000;
   if (family == Family::Mixtral) {
@@ -160,15 +141,6 @@ ModelSpec read_mistral_spec(const WeightStore& store) {
 
 namespace {
 
-void read_gguf_head_dim(GgufFields& fields, LlamaShape& shape) {
-  const auto length = fields.maybe_whole("attention.key_length");
-  shape.head_dim = length ? *length : default_head_dim(shape.width, shape.heads, fields.where());
-  const auto value_length = fields.maybe_whole("attention.value_length");
-  if (value_length && *value_length != shape.head_dim) {
-    fields.refuse("attention.value_length", *value_length, fmt::format("the same as the keys' {}", shape.head_dim));
-  }
-}
-
 void read_gguf_experts(GgufFields& fields, LlamaShape& shape) {
   shape.experts = fields.maybe_whole("expert_count").value_or(0);
   shape.family = shape.experts > 0 ? "mixtral" : "llama";
@@ -196,37 +168,15 @@ void read_gguf_window(GgufFields& fields, LlamaShape& shape) {
   }
 }
 
-void read_gguf_rope(GgufFields& fields, LlamaShape& shape) {
-  const int64_t dims = fields.maybe_whole("rope.dimension_count").value_or(shape.head_dim);
-  if (dims < 2 || dims > shape.head_dim || dims % 2 != 0) {
-    fields.refuse("rope.dimension_count", dims, fmt::format("an even number up to {}", shape.head_dim));
-  }
-  shape.rope = read_gguf_rope(fields, name_table(CheckpointFormat::Gguf, shape.family).row_order, dims);
-}
-
 }  // namespace
 
 ModelSpec read_llama_gguf(GgufFields& fields) {
   fields.harmless({"rope.scaling.finetuned", "tensor_data_layout", "expert_feed_forward_length", "expert_gating_func",
                    "expert_weights_norm", "expert_weights_scale", "expert_used_count"});
-  if (!fields.maybe_flag("attention.causal").value_or(true)) fields.refuse("attention.causal", "false", "true");
-  LlamaShape shape;
-  shape.width = fields.whole("embedding_length");
-  shape.layers = fields.whole("block_count");
-  shape.context = fields.whole("context_length");
-  shape.heads = fields.whole("attention.head_count");
-  shape.kv_heads = fields.maybe_whole("attention.head_count_kv").value_or(shape.heads);
-  shape.inner = fields.whole("feed_forward_length");
-  shape.eps = fields.number("attention.layer_norm_rms_epsilon");
-  const GgufVocabulary vocabulary = read_gguf_vocabulary(fields);
-  shape.vocab = vocabulary.size;
-  shape.bos = vocabulary.bos;
-  shape.eos = vocabulary.eos;
-  read_gguf_head_dim(fields, shape);
+  LlamaShape shape = read_gguf_shape(fields);
   read_gguf_experts(fields, shape);
   read_gguf_window(fields, shape);
-  read_gguf_rope(fields, shape);
-  shape.tied_embeddings = !fields.store().tensors.contains("output.weight");
+  shape.rope = read_gguf_rope(fields, RopePairing::Interleaved, shape.head_dim);
   fields.refuse_unread();
   return assemble(shape, fields.where());
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,11 +17,15 @@ struct LlamaShape {
   int64_t heads = 0, kv_heads = 0, head_dim = 0;
   int64_t inner = 0;
   int64_t experts = 0, top_k = 0;  // 0 experts: dense
+  int64_t expert_inner = 0;        // 0: inner
+  std::set<int64_t> dense_layers;  // of a sparse model
   bool renormalize = true;
   double weight_scale = 1;
   std::vector<int64_t> window;  // of the layers, repeated; empty: none. 0: all keys
   double eps = 0;
   RopeSpec rope;
+  QueryKeyNorm query_key_norm = QueryKeyNorm::None;
+  bool qkv_bias = false;
   bool tied_embeddings = false;
   int32_t bos = -1;
   std::vector<int32_t> eos;

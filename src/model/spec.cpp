@@ -85,7 +85,13 @@ struct Counter {
   bool active;
 
   double operator()(const GqaSpec& gqa) const {
-    return 2 * width * static_cast<double>(gqa.head_dim * (gqa.query_heads + gqa.kv_heads));
+    const int64_t heads = gqa.query_heads + gqa.kv_heads;
+    double sum = 2 * width * static_cast<double>(gqa.head_dim * heads);
+    if (gqa.query_key_norm == QueryKeyNorm::PerHead) sum += 2 * static_cast<double>(gqa.head_dim);
+    if (gqa.query_key_norm == QueryKeyNorm::Whole) sum += static_cast<double>(gqa.head_dim * heads);
+    if (gqa.qkv_bias) sum += static_cast<double>(gqa.head_dim * (heads + gqa.kv_heads));
+    if (gqa.output_bias) sum += width;
+    return sum;
   }
   double operator()(const DenseSpec& dense) const { return 3 * width * static_cast<double>(dense.inner); }
   double operator()(const MoeSpec& moe) const {

@@ -47,6 +47,9 @@ struct RopeSpec {
 // The frequencies theta^(-2i/dims), scaled.
 RopeSpec make_rope(RopePairing pairing, int64_t dims, double theta, const RopeScaling& scaling = {});
 
+// Norms of queries and keys before RoPE, of their block's kind and epsilon: of every head, or of the whole projection.
+enum class QueryKeyNorm : uint8_t { None, PerHead, Whole };
+
 // Grouped-query attention.
 struct GqaSpec {
   int64_t query_heads = 0, kv_heads = 0, head_dim = 0;
@@ -55,6 +58,8 @@ struct GqaSpec {
   int64_t window = 0;   // each query sees this many keys, itself included; 0: all
   float logit_cap = 0;  // score = cap * tanh(score / cap); 0: none
   float clip_qkv = 0;   // queries, keys and values are cut to [-clip, clip] before RoPE; 0: none
+  QueryKeyNorm query_key_norm = QueryKeyNorm::None;
+  bool qkv_bias = false, output_bias = false;
 };
 
 // down(activation(gate(x), up(x)))
@@ -97,6 +102,7 @@ struct BlockSpec {
   NormSpec norm;
   Mixer mixer;
   std::optional<NormSpec> post_norm = std::nullopt;
+  bool extra = false;  // a second feed-forward block of its layer: its tensors have names of their own
 };
 
 struct ModelSpec {

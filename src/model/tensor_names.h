@@ -44,11 +44,12 @@ struct NameTable {
 };
 // Throws Error(File) where a family has no such layout.
 const NameTable& name_table(CheckpointFormat format, std::string_view family);
-// The first spelling of a role.
+// The first spelling of a role. Throws Error(File) where the layout has none.
 const TensorName& written_name(const NameTable& table, Role role);
 std::string expand(std::string_view pattern, int64_t layer, int64_t expert = -1);
 
 // The tables, each group of families in a file of its own, tensor_names_<family>.cpp.
 std::span<const NameTable> llama_name_tables();
+std::span<const NameTable> qwen_name_tables();
 
 }  // namespace ostro

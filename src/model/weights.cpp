@@ -37,12 +37,32 @@ const char* name_of(Role role) {
       return "value projection";
     case Role::AttentionOutput:
       return "attention output";
+    case Role::QueryNorm:
+      return "query norm";
+    case Role::KeyNorm:
+      return "key norm";
+    case Role::QueryBias:
+      return "query bias";
+    case Role::KeyBias:
+      return "key bias";
+    case Role::ValueBias:
+      return "value bias";
+    case Role::AttentionOutputBias:
+      return "attention output bias";
     case Role::FeedForwardNorm:
       return "feed-forward norm";
     case Role::AttentionPostNorm:
       return "norm after attention";
     case Role::FeedForwardPostNorm:
       return "norm after the feed-forward";
+    case Role::ExtraNorm:
+      return "second feed-forward norm";
+    case Role::ExtraGate:
+      return "second gate projection";
+    case Role::ExtraUp:
+      return "second up projection";
+    case Role::ExtraDown:
+      return "second down projection";
     case Role::Router:
       return "router";
     case Role::SelectionBias:
@@ -96,7 +116,7 @@ class Binder {
       BlockWeights weights;
       weights.norm = vector({norm_role(block), block.layer}, spec_.width);
       if (block.post_norm) weights.post_norm = vector({post_norm_role(block), block.layer}, spec_.width);
-      weights.mixer = std::visit([&](const auto& mixer) { return bind(mixer, block.layer); }, block.mixer);
+      weights.mixer = std::visit([&](const auto& mixer) { return bind(mixer, block); }, block.mixer);
       out_.blocks.push_back(std::move(weights));
     }
     out_.final_norm = vector({Role::FinalNorm}, spec_.width);
@@ -113,23 +133,37 @@ class Binder {
     const TensorEntry* tensor = nullptr;
   };
 
-  MixerWeights bind(const GqaSpec& gqa, int64_t layer) {
+  MixerWeights bind(const GqaSpec& gqa, const BlockSpec& block) {
+    const int64_t layer = block.layer;
     const int64_t queries = gqa.query_heads * gqa.head_dim, keys = gqa.kv_heads * gqa.head_dim;
     GqaWeights weights;
     weights.query = matrix({Role::Query, layer}, queries, spec_.width);
     weights.key = matrix({Role::Key, layer}, keys, spec_.width);
     weights.value = matrix({Role::Value, layer}, keys, spec_.width);
     weights.output = matrix({Role::AttentionOutput, layer}, spec_.width, queries);
+    if (gqa.query_key_norm != QueryKeyNorm::None) {
+      const bool whole = gqa.query_key_norm == QueryKeyNorm::Whole;
+      weights.query_norm = vector({Role::QueryNorm, layer}, whole ? queries : gqa.head_dim);
+      weights.key_norm = vector({Role::KeyNorm, layer}, whole ? keys : gqa.head_dim);
+    }
+    if (gqa.qkv_bias) {
+      weights.query_bias = vector({Role::QueryBias, layer}, queries);
+      weights.key_bias = vector({Role::KeyBias, layer}, keys);
+      weights.value_bias = vector({Role::ValueBias, layer}, keys);
+    }
+    if (gqa.output_bias) weights.output_bias = vector({Role::AttentionOutputBias, layer}, spec_.width);
     return weights;
   }
 
-  MixerWeights bind(const DenseSpec& dense, int64_t layer) {
-    return DenseWeights{matrix({Role::Gate, layer}, dense.inner, spec_.width),
-                        matrix({Role::Up, layer}, dense.inner, spec_.width),
-                        matrix({Role::Down, layer}, spec_.width, dense.inner)};
+  MixerWeights bind(const DenseSpec& dense, const BlockSpec& block) {
+    const DenseRoles roles = dense_roles(block);
+    return DenseWeights{matrix({roles.gate, block.layer}, dense.inner, spec_.width),
+                        matrix({roles.up, block.layer}, dense.inner, spec_.width),
+                        matrix({roles.down, block.layer}, spec_.width, dense.inner)};
   }
 
-  MixerWeights bind(const MoeSpec& moe, int64_t layer) {
+  MixerWeights bind(const MoeSpec& moe, const BlockSpec& block) {
+    const int64_t layer = block.layer;
     MoeWeights weights;
     const int64_t experts = moe.router.experts;
     weights.router = matrix({Role::Router, layer}, experts, spec_.width);
@@ -242,13 +276,13 @@ class Binder {
     return {copy->data(), tensor.dtype, rows, cols, bytes};
   }
 
-  std::vector<float> vector(const TensorId& id, int64_t count) {
-    const TensorEntry& tensor = *find(id, [&](Packing) { return Shape{count}; }).tensor;
+  std::vector<float> vector(const TensorId& id, int64_t size) {
+    const TensorEntry& tensor = *find(id, [&](Packing) { return Shape{size}; }).tensor;
     if (is_quantized(tensor.dtype)) {
       throw_error(ErrorKind::File, "{}: tensor {} ({}) is {}, expected f32, f16 or bf16", tensor.file, tensor.name,
                   to_text(id), info(tensor.dtype).name);
     }
-    std::vector<float> values(static_cast<size_t>(count));
+    std::vector<float> values(static_cast<size_t>(size));
     dequantize_row(tensor.dtype, tensor.bytes.data(), values);
     const auto bad = std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
     if (bad != values.end()) {
@@ -319,10 +353,15 @@ std::string to_text(const TensorId& id) {
 }
 
 Role norm_role(const BlockSpec& block) {
-  return std::holds_alternative<GqaSpec>(block.mixer) ? Role::AttentionNorm : Role::FeedForwardNorm;
+  if (std::holds_alternative<GqaSpec>(block.mixer)) return Role::AttentionNorm;
+  return block.extra ? Role::ExtraNorm : Role::FeedForwardNorm;
 }
 Role post_norm_role(const BlockSpec& block) {
   return std::holds_alternative<GqaSpec>(block.mixer) ? Role::AttentionPostNorm : Role::FeedForwardPostNorm;
+}
+DenseRoles dense_roles(const BlockSpec& block) {
+  if (block.extra) return {Role::ExtraGate, Role::ExtraUp, Role::ExtraDown};
+  return {Role::Gate, Role::Up, Role::Down};
 }
 
 Weights bind_weights(const ModelSpec& spec, const WeightStore& store) { return Binder(spec, store).bind(); }
@@ -339,9 +378,10 @@ void visit_matrices(const ModelSpec& spec, const Weights& weights,
       visit({Role::Value, layer}, gqa->value);
       visit({Role::AttentionOutput, layer}, gqa->output);
     } else if (const auto* dense = std::get_if<DenseWeights>(&mixer)) {
-      visit({Role::Gate, layer}, dense->gate);
-      visit({Role::Up, layer}, dense->up);
-      visit({Role::Down, layer}, dense->down);
+      const DenseRoles roles = dense_roles(spec.blocks[b]);
+      visit({roles.gate, layer}, dense->gate);
+      visit({roles.up, layer}, dense->up);
+      visit({roles.down, layer}, dense->down);
     } else if (const auto* moe = std::get_if<MoeWeights>(&mixer)) {
       visit({Role::Router, layer}, moe->router);
       for (size_t e = 0; e < moe->gate.size(); ++e) {
@@ -368,6 +408,15 @@ void visit_vectors(const ModelSpec& spec, const Weights& weights,
     if (block.post_norm) visit({post_norm_role(block), block.layer}, weights.blocks[b].post_norm);
     if (const auto* moe = std::get_if<MoeWeights>(&weights.blocks[b].mixer); moe && !moe->selection_bias.empty()) {
       visit({Role::SelectionBias, block.layer}, moe->selection_bias);
+    }
+    const auto* gqa = std::get_if<GqaWeights>(&weights.blocks[b].mixer);
+    if (gqa == nullptr) continue;
+    const std::pair<Role, const std::vector<float>*> vectors[] = {
+        {Role::QueryNorm, &gqa->query_norm}, {Role::KeyNorm, &gqa->key_norm},
+        {Role::QueryBias, &gqa->query_bias}, {Role::KeyBias, &gqa->key_bias},
+        {Role::ValueBias, &gqa->value_bias}, {Role::AttentionOutputBias, &gqa->output_bias}};
+    for (const auto& [role, values] : vectors) {
+      if (!values->empty()) visit({role, block.layer}, *values);
     }
   }
   visit({Role::FinalNorm}, weights.final_norm);

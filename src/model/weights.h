@@ -25,6 +25,12 @@ enum class Role : uint8_t {
   Key,
   Value,
   AttentionOutput,
+  QueryNorm,
+  KeyNorm,
+  QueryBias,
+  KeyBias,
+  ValueBias,
+  AttentionOutputBias,
   FeedForwardNorm,
   Gate,
   Up,
@@ -40,6 +46,10 @@ enum class Role : uint8_t {
   SharedGate,
   SharedUp,
   SharedDown,
+  ExtraNorm,  // of a layer's second feed-forward block
+  ExtraGate,
+  ExtraUp,
+  ExtraDown,
 };
 struct TensorId {
   Role role = Role::Embedding;
@@ -47,11 +57,21 @@ struct TensorId {
   int64_t expert = -1;  // -1: of no expert
 };
 std::string to_text(const TensorId& id);  // "layer 3, expert 5, gate projection"
+// The roles of a block's norms and, of a dense feed-forward block, its matrices.
+struct DenseRoles {
+  Role gate, up, down;
+};
+Role norm_role(const BlockSpec& block);
+Role post_norm_role(const BlockSpec& block);
+DenseRoles dense_roles(const BlockSpec& block);
 
 struct GqaWeights {
   Matrix query;       // [heads * head_dim, width]
   Matrix key, value;  // [kv_heads * head_dim, width]
   Matrix output;      // [width, heads * head_dim]
+  // Empty where the spec has none. A norm is as long as a head or as the whole projection.
+  std::vector<float> query_norm, key_norm;
+  std::vector<float> query_bias, key_bias, value_bias, output_bias;
 };
 struct DenseWeights {
   Matrix gate, up, down;  // [inner, width] x2, [width, inner]
@@ -84,11 +104,7 @@ struct Weights {
 // Throws Error(File) naming file, tensor, shape found and shape expected.
 Weights bind_weights(const ModelSpec& spec, const WeightStore& store);
 
-// The roles of a block's norms.
-Role norm_role(const BlockSpec& block);
-Role post_norm_role(const BlockSpec& block);
-
-// Every weight matrix, and every vector (norms, biases), in the order of the forward pass; tied embeddings once.
+// Every weight matrix, and every vector (norms and biases), in the order of the forward pass; tied embeddings once.
 void visit_matrices(const ModelSpec& spec, const Weights& weights,
                     const std::function<void(const TensorId& id, const Matrix& matrix)>& visit);
 void visit_vectors(const ModelSpec& spec, const Weights& weights,

@@ -15,7 +15,6 @@ namespace {
 namespace fs = std::filesystem;
 
 std::unique_ptr<Model> load(const std::string& path) { return load_model(path); }
-std::unique_ptr<Model> load_fixture(const std::string& name) { return load(fixture("models/" + name).string()); }
 
 WriteOptions options_for(CheckpointFormat format, const std::string& mix = "") {
   WriteOptions options;

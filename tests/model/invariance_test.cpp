@@ -40,7 +40,10 @@ void PrintTo(const Case& c, std::ostream* out) {
 
 class InvarianceTest : public testing::TestWithParam<Case> {
  protected:
-  void SetUp() override { model_ = load_model(fixture(std::string("models/") + GetParam().model).string()); }
+  void SetUp() override {
+    OSTRO_MODEL_OR_SKIP(GetParam().model);
+    model_ = load_fixture(GetParam().model);
+  }
 
   std::vector<float> logits_in_one_piece(const std::vector<int32_t>& tokens, int threads) const {
     Runner runner(*model_, {threads, GetParam().compute}, cache_of(GetParam().cache));
@@ -117,12 +120,12 @@ TEST_P(InvarianceTest, OtherSequencesInTheBatch) {
   for (size_t s = 0; s < tokens.size(); ++s) EXPECT_TRUE(same_bits(logits[s], expected[s])) << "sequence " << s;
 }
 
-INSTANTIATE_TEST_SUITE_P(Fixtures, InvarianceTest,
-                         testing::Values(Case{"mistral-swa", Compute::F32, DType::F32},
-                                         Case{"mistral-swa", Compute::Auto, DType::F16},
-                                         Case{"mixtral", Compute::F32, DType::F32},
-                                         Case{"mixtral.gguf", Compute::Auto, DType::BF16},
-                                         Case{"llama3", Compute::Auto, DType::Q8_0}));
+INSTANTIATE_TEST_SUITE_P(
+    Fixtures, InvarianceTest,
+    testing::Values(Case{"mistral-swa", Compute::F32, DType::F32}, Case{"mistral-swa", Compute::Auto, DType::F16},
+                    Case{"mixtral", Compute::F32, DType::F32}, Case{"mixtral.gguf", Compute::Auto, DType::BF16},
+                    Case{"llama3", Compute::Auto, DType::Q8_0}, Case{"qwen3-moe", Compute::Auto, DType::F16},
+                    Case{"olmoe", Compute::Auto, DType::F16}));
 
 // Prompts are kept between turns: what was forgotten and written again gives the same bits.
 TEST(Truncate, ResumesWithTheSameBits) {

@@ -205,12 +205,15 @@ TEST(VerifyFinite, NamesMatrixAndRow) {
 // Whatever is written under the first spelling of a role is found again.
 TEST(TensorNames, EachFormatSpellsEachRole) {
   for (const auto format : {CheckpointFormat::HuggingFace, CheckpointFormat::Mistral, CheckpointFormat::Gguf}) {
-    for (int role = 0; role <= static_cast<int>(Role::ExpertDown); ++role) {
-      const TensorName& name = written_name(name_table(format, "mixtral"), static_cast<Role>(role));
+    const NameTable& table = name_table(format, "mixtral");
+    for (const TensorName& spelling : table.names) {
+      const TensorName& name = written_name(table, spelling.role);
       const std::string spelled = expand(name.pattern, 3, 5);
       EXPECT_EQ(spelled.find('{'), std::string::npos) << spelled;
     }
   }
+  EXPECT_EQ(message_of([] { written_name(name_table(CheckpointFormat::Gguf, "mixtral"), Role::ExtraUp); }),
+            "the GGUF layout of the family mistral has no name for the second up projection");
   EXPECT_EQ(expand("blk.{layer}.ffn_up.{expert}.weight", 3, 5), "blk.3.ffn_up.5.weight");
 }
 
