@@ -106,8 +106,9 @@ class Backend {
   virtual void add_row(Rows out, std::span<const float> row) noexcept = 0;
   // out[r] = in[index[r]]
   virtual void gather(Rows out, Rows in, std::span<const int64_t> index) noexcept = 0;
-  // out[t] = sum over j, in order, of weight[t * top_k + j] * in[slot[t * top_k + j]]
-  virtual void weighted_sum(Rows out, Rows in, std::span<const int64_t> slot, std::span<const float> weight,
+  // out[t] = sum over j, in order, of weight[t * top_k + j] * in[slot[t * top_k + j]]. Summed in float64 and rounded
+  // once: equal rows with weights that add up to 1 give that row again, as upcycled models need.
+  virtual void weighted_sum(Rows out, Rows in, std::span<const int64_t> slot, std::span<const double> weight,
                             int64_t top_k) noexcept = 0;
 
   // One row of float32 as `type` (F32, F16, BF16, Q8_0), for the KV cache.

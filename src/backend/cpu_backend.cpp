@@ -201,14 +201,11 @@ class CpuBackend final : public Backend {
     });
   }
 
-  void weighted_sum(Rows out, Rows in, std::span<const int64_t> slot, std::span<const float> weight,
+  void weighted_sum(Rows out, Rows in, std::span<const int64_t> slot, std::span<const double> weight,
                     int64_t top_k) noexcept override {
     for_rows(out.rows, out.width * top_k, [&](int64_t t) {
-      std::memset(out.row(t), 0, sizeof(float) * static_cast<size_t>(out.width));
-      for (int64_t j = t * top_k; j < (t + 1) * top_k; ++j) {
-        const auto choice = static_cast<size_t>(j);
-        kernels_.scale_add(out.row(t), in.row(slot[choice]), weight[choice], out.width);
-      }
+      const auto first = static_cast<size_t>(t * top_k);
+      kernels_.weighted_sum(out.row(t), in.data, in.width, &slot[first], &weight[first], top_k, out.width);
     });
   }
 

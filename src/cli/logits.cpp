@@ -39,7 +39,7 @@ struct Recorder : RoutingObserver {
     layer.top_k = chunk.top_k;
     layer.experts = chunk.experts;
     layer.expert.insert(layer.expert.end(), chunk.expert.begin(), chunk.expert.end());
-    layer.weight.insert(layer.weight.end(), chunk.weight.begin(), chunk.weight.end());
+    for (const double weight : chunk.weight) layer.weight.push_back(static_cast<float>(weight));
     layer.score.insert(layer.score.end(), chunk.score.begin(), chunk.score.end());
   }
 };

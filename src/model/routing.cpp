@@ -115,11 +115,11 @@ void route_tokens(Routing& routing, const RouterSpec& spec, std::span<const floa
       std::ranges::stable_sort(expert, std::greater{}, [&](int32_t e) { return score[static_cast<size_t>(e)]; });
     }
     // Sigmoids may all be zero.
-    constexpr float kTiny = 1e-20f;
-    float sum = kTiny;
-    for (size_t j = 0; j < k; ++j) sum += weight[j] = score[static_cast<size_t>(expert[j])];
-    const float scale = spec.renormalize ? spec.weight_scale / sum : spec.weight_scale;
-    for (float& w : weight) w *= scale;
+    constexpr double kTiny = 1e-20;
+    double sum = kTiny;
+    for (size_t j = 0; j < k; ++j) sum += weight[j] = static_cast<double>(score[static_cast<size_t>(expert[j])]);
+    const double scale = static_cast<double>(spec.weight_scale) / (spec.renormalize ? sum : 1);
+    for (double& w : weight) w *= scale;
   }
 }
 

@@ -15,7 +15,7 @@ namespace ostro {
 struct Routing {
   int64_t tokens = 0, experts = 0, top_k = 0;
   std::vector<int32_t> expert;  // [tokens, top_k]
-  std::vector<float> weight;    // [tokens, top_k] used to combine: renormalised and scaled
+  std::vector<double> weight;   // [tokens, top_k] used to combine: renormalised and scaled
   std::vector<float> score;     // [tokens, experts] after softmax or sigmoid
 };
 

@@ -132,7 +132,7 @@ TEST(CpuBackend, MovesAndSums) {
   backend->gather(gathered.view, in.view, std::vector<int64_t>{4, 0, 4});
   EXPECT_EQ(std::memcmp(gathered.view.row(0), in.view.row(4), 2400), 0);
   EXPECT_EQ(std::memcmp(gathered.view.row(1), in.view.row(0), 2400), 0);
-  backend->weighted_sum(sum.view, in.view, std::vector<int64_t>{0, 3, 2, 2}, std::vector<float>{0.25f, 2, 1, -1}, 2);
+  backend->weighted_sum(sum.view, in.view, std::vector<int64_t>{0, 3, 2, 2}, std::vector<double>{0.25, 2, 1, -1}, 2);
   for (int64_t i = 0; i < 600; ++i) {
     EXPECT_EQ(sum.view.row(0)[i], std::fma(2.0f, in.view.row(3)[i], 0.25f * in.view.row(0)[i]));
     EXPECT_EQ(sum.view.row(1)[i], 0.0f);

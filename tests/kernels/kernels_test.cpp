@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -288,9 +289,15 @@ TEST_P(Kernels, Rowwise) {
       const double expected = 0.5 * x * (1 + std::tanh(z)) * b[i];
       ASSERT_NEAR(ours[i], expected, 2e-6 * std::fabs(expected) + 1e-7) << x;
     }
-    ours = a;
-    table().scale_add(ours.data(), b.data(), 0.3f, width);
-    for (size_t i = 0; i < count; ++i) ASSERT_EQ(ours[i], std::fma(0.3f, b[i], a[i]));
+    const std::array<int64_t, 3> rows = {1, 0, 1};
+    const std::array<double, 3> weights = {0.3, -1.5, 0.25};
+    std::vector<float> pair = a;
+    pair.insert(pair.end(), b.begin(), b.end());
+    table().weighted_sum(ours.data(), pair.data(), width, rows.data(), weights.data(), 3, width);
+    for (size_t i = 0; i < count; ++i) {
+      const auto x = static_cast<double>(a[i]), y = static_cast<double>(b[i]);
+      ASSERT_EQ(ours[i], static_cast<float>(0.3 * y + -1.5 * x + 0.25 * y));
+    }
     for (const DType type : {DType::F32, DType::F16, DType::BF16, DType::Q8_0}) {
       if (width % info(type).block != 0) continue;
       std::vector<std::byte> x(static_cast<size_t>(row_bytes(type, width))), y = x;

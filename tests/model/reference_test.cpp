@@ -39,7 +39,8 @@ constexpr Case kCases[] = {
     {"qwen3-moe-all.gguf", "qwen3-moe-all"},
 };
 
-double largest_difference(std::span<const float> a, std::span<const float> b) {
+template <typename Values>
+double largest_difference(const Values& a, std::span<const float> b) {
   EXPECT_EQ(a.size(), b.size());
   double most = 0;
   for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {

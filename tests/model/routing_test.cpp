@@ -59,7 +59,7 @@ TEST(Routing, GroupsThatAreOutCannotBeChosenWhateverTheBias) {
 }
 
 TEST(Routing, SigmoidsThatAreAllZeroGiveWeightsOfZero) {
-  for (const float w : route({-200, -200, -200}, {3, 2, Score::Sigmoid, true, 1}).weight) EXPECT_EQ(w, 0);
+  for (const double w : route({-200, -200, -200}, {3, 2, Score::Sigmoid, true, 1}).weight) EXPECT_EQ(w, 0);
 }
 
 TEST(Routing, TiesGoToTheLowerIndex) {

@@ -91,7 +91,9 @@ struct KernelTable {
   void (*swiglu)(float* out, const float* gate, const float* up, int64_t count);
   void (*geglu)(float* out, const float* gate, const float* up, int64_t count);
   void (*add)(float* out, const float* in, int64_t count);
-  void (*scale_add)(float* out, const float* in, float factor, int64_t count);  // out += factor * in
+  // out[i] = sum over j, in order and in double, of weight[j] * in[row[j] * stride + i]
+  void (*weighted_sum)(float* out, const float* in, int64_t stride, const int64_t* row, const double* weight,
+                       int64_t terms, int64_t count);
   // One row of any DType to float32, and float32 to F32, F16, BF16 or Q8_0.
   void (*to_float)(float* out, const std::byte* in, DType type, int64_t count);
   void (*from_float)(std::byte* out, DType type, const float* in, int64_t count);
