@@ -312,24 +312,73 @@ TEST_P(Kernels, Rowwise) {
   }
 }
 
+const std::byte* at_row(const std::vector<float>& values, int64_t at) {
+  return reinterpret_cast<const std::byte*>(values.data() + at);
+}
+
+// Single positions of every type a cache may have, against the definition.
+TEST_P(Kernels, AttentionSteps) {
+  const auto scratch = make_scratch();
+  for (const DType type : {DType::F32, DType::F16, DType::BF16, DType::Q8_0}) {
+    for (const int64_t heads : {1, 2, 4, 5, 8, 9}) {
+      const int64_t positions = 64 * 3 + 7 * heads, key_dim = 96, value_dim = heads == 2 ? 160 : 64;
+      const auto row = [&](int64_t dim) { return row_bytes(type, dim); };
+      const auto stored = [&](uint64_t stream, int64_t dim) {
+        std::vector<std::byte> out(static_cast<size_t>(positions * row(dim)));
+        const std::vector<float> in = normals(stream, positions * dim);
+        for (int64_t p = 0; p < positions; ++p) {
+          portable().from_float(&out[static_cast<size_t>(p * row(dim))], type, &in[static_cast<size_t>(p * dim)], dim);
+        }
+        return out;
+      };
+      const auto keys = stored(20, key_dim), values = stored(21, value_dim);
+      const auto query = normals(22, heads * key_dim);
+      const AttendRun runs[2] = {{keys.data(), values.data(), 0, 128},
+                                 {&keys[static_cast<size_t>(128 * row(key_dim))],
+                                  &values[static_cast<size_t>(128 * row(value_dim))], 128, positions - 128}};
+      AttendArgs args = {};
+      args.query = query.data();
+      args.query_stride = heads * key_dim;
+      args.out_stride = heads * value_dim;
+      args.rows = 1;
+      args.heads = heads;
+      args.first_position = positions - 1;
+      args.key_dim = key_dim;
+      args.value_dim = value_dim;
+      args.scale = 0.1f;
+      args.window = heads == 5 ? 100 : 0;
+      args.key_type = args.value_type = type;
+      args.runs = runs;
+      args.run_count = 2;
+      args.key_row_bytes = row(key_dim);
+      args.value_row_bytes = row(value_dim);
+      args.scratch = scratch.get();
+      std::vector<float> ours(static_cast<size_t>(args.out_stride)), theirs = ours;
+      args.out = ours.data();
+      table().attend(args);
+      args.out = theirs.data();
+      portable().attend(args);
+      expect_same_bits(ours, theirs, info(type).name);
+    }
+  }
+}
+
 TEST_P(Kernels, Attention) {
   const auto scratch = make_scratch();
   struct Case {
     int64_t heads, key_dim, value_dim, rows, first, window;
     float cap;
   };
-  for (const Case& c : {Case{4, 128, 128, 5, 0, 0, 0}, Case{3, 24, 24, 11, 60, 16, 0}, Case{1, 40, 16, 9, 200, 100, 0},
-                        Case{2, 64, 80, 3, 130, 0, 5.0f}}) {
+  for (const Case& c : {Case{4, 128, 128, 5, 0, 0, 0}, Case{3, 32, 48, 7, 150, 70, 0}, Case{3, 24, 24, 11, 60, 16, 0},
+                        Case{1, 40, 16, 9, 200, 100, 0}, Case{2, 64, 80, 3, 130, 0, 5.0f}}) {
     const int64_t positions = c.first + c.rows;
     const std::vector<float> keys = normals(10, positions * c.key_dim), values = normals(11, positions * c.value_dim),
                              query = normals(12, c.rows * c.heads * c.key_dim);
-    const auto bytes = [](const std::vector<float>& v, int64_t at) {
-      return reinterpret_cast<const std::byte*>(v.data() + at);
-    };
     // Two runs, as a ring would give them.
     const int64_t cut = positions / 2 / 64 * 64;
-    const AttendRun runs[2] = {{bytes(keys, 0), bytes(values, 0), 0, cut},
-                               {bytes(keys, cut * c.key_dim), bytes(values, cut * c.value_dim), cut, positions - cut}};
+    const AttendRun runs[2] = {
+        {at_row(keys, 0), at_row(values, 0), 0, cut},
+        {at_row(keys, cut * c.key_dim), at_row(values, cut * c.value_dim), cut, positions - cut}};
     AttendArgs args = {};
     args.query = query.data();
     args.query_stride = c.heads * c.key_dim;

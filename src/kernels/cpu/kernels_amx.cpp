@@ -22,6 +22,7 @@ namespace {
 #include "kernels/cpu/matmul_tiles.inc"
 #include "kernels/cpu/rowwise.inc"
 #include "kernels/cpu/attention.inc"
+#include "kernels/cpu/attention_step.inc"
 #include "kernels/cpu/table.inc"
 // clang-format on
 

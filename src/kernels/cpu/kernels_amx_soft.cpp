@@ -20,6 +20,7 @@ namespace {
 #include "kernels/cpu/matmul_tiles.inc"
 #include "kernels/cpu/rowwise.inc"
 #include "kernels/cpu/attention.inc"
+#include "kernels/cpu/definition_only.inc"
 #include "kernels/cpu/table.inc"
 // clang-format on
 

@@ -21,6 +21,7 @@ namespace {
 #include "kernels/cpu/matmul.inc"
 #include "kernels/cpu/rowwise.inc"
 #include "kernels/cpu/attention.inc"
+#include "kernels/cpu/attention_step.inc"
 #include "kernels/cpu/table.inc"
 // clang-format on
 

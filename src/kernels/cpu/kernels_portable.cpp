@@ -19,6 +19,7 @@ namespace {
 #include "kernels/cpu/matmul.inc"
 #include "kernels/cpu/rowwise.inc"
 #include "kernels/cpu/attention.inc"
+#include "kernels/cpu/definition_only.inc"
 #include "kernels/cpu/table.inc"
 // clang-format on
 
