@@ -201,28 +201,37 @@ TEST_P(Kernels, Int8ProductsOfEveryType) {
   }
 }
 
-TEST_P(Kernels, FloatProductsOfEveryType) {
+void check_float_products(const KernelTable& table, DType type, int64_t width, int64_t outputs) {
   const auto scratch = make_scratch();
+  const int64_t rows = 17;
+  const auto weight = random_weight(type, outputs, width, 2000 + static_cast<uint64_t>(type));
+  const std::vector<float> in = normals(3, rows * width);
+  PanelArgs args = panel_args(weight, type, width, outputs, rows, scratch.get());
+  std::vector<float> ours(static_cast<size_t>(rows * outputs)), theirs = ours, few = ours;
+  args.out = ours.data();
+  table.matmul_float(args, in.data(), width);
+  args.out = theirs.data();
+  portable().matmul_float(args, in.data(), width);
+  expect_same_bits(ours, theirs, info(type).name);
+  for (const int64_t count : {1, 2, 3, 4}) {
+    for (int64_t r = 0; r < rows; r += args.rows) {
+      args.rows = std::min(count, rows - r);
+      args.out = &few[static_cast<size_t>(r * outputs)];
+      table.matmul_float(args, &in[static_cast<size_t>(r * width)], width);
+    }
+    expect_same_bits(ours, few, "a few rows at a time");
+  }
+  expect_products(ours, weight, args, rows, 3e-6,
+                  [&](int64_t r, int64_t k) { return static_cast<double>(in[static_cast<size_t>(r * width + k)]); });
+}
+
+TEST_P(Kernels, FloatProductsOfEveryType) {
   for (int t = 0; t < kDTypes; ++t) {
     const auto type = static_cast<DType>(t);
-    const int64_t width = is_quantized(type) ? 3 * info(type).block : 259, outputs = 29, rows = 17;
-    const auto weight = random_weight(type, outputs, width, static_cast<uint64_t>(2000 + t));
-    const std::vector<float> in = normals(3, rows * width);
-    PanelArgs args = panel_args(weight, type, width, outputs, rows, scratch.get());
-    std::vector<float> ours(static_cast<size_t>(rows * outputs)), theirs = ours, single = ours;
-    args.out = ours.data();
-    table().matmul_float(args, in.data(), width);
-    args.out = theirs.data();
-    portable().matmul_float(args, in.data(), width);
-    expect_same_bits(ours, theirs, info(type).name);
-    args.rows = 1;
-    for (int64_t r = 0; r < rows; ++r) {
-      args.out = &single[static_cast<size_t>(r * outputs)];
-      table().matmul_float(args, &in[static_cast<size_t>(r * width)], width);
+    for (const int64_t outputs : {29, 32}) {
+      check_float_products(table(), type, is_quantized(type) ? 3 * info(type).block : 259, outputs);
+      if (!is_quantized(type)) check_float_products(table(), type, 544, outputs);
     }
-    expect_same_bits(ours, single, "single rows");
-    expect_products(ours, weight, args, rows, 3e-6,
-                    [&](int64_t r, int64_t k) { return static_cast<double>(in[static_cast<size_t>(r * width + k)]); });
   }
 }
 

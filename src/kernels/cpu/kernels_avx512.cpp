@@ -19,6 +19,7 @@ namespace {
 #include "kernels/cpu/common.inc"
 #include "kernels/cpu/unpack_panel.inc"
 #include "kernels/cpu/matmul.inc"
+#include "kernels/cpu/matmul_few_floats.inc"
 #include "kernels/cpu/rowwise.inc"
 #include "kernels/cpu/attention.inc"
 #include "kernels/cpu/attention_step.inc"
