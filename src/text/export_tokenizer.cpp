@@ -18,6 +18,7 @@
 #include "text/sentencepiece.h"
 #include "text/split_patterns.h"
 #include "text/text_steps.h"
+#include "text/tokenizer_formats.h"
 
 namespace ostro {
 namespace {
@@ -35,7 +36,10 @@ struct Vocabulary {
     float score = 0;
   };
   bool sentencepiece = false;  // else byte-level BPE
-  std::vector<Token> tokens;   // by id
+  bool unigram = false;        // of SentencePiece
+  std::string charsmap;        // of a unigram model: its table of normalisation
+  bool remove_extra_whitespaces = false;
+  std::vector<Token> tokens;  // by id
   std::vector<std::pair<std::string, std::string>> merges;
   std::string pre;  // name of the split recipe, for byte-level BPE
   bool add_space_prefix = true;
@@ -88,6 +92,9 @@ Vocabulary vocabulary_of(const SentencePieceModel& model) {
   Vocabulary out;
   out.sentencepiece = true;
   for (const auto& piece : model.pieces) out.tokens.push_back({piece.text, piece.kind, piece.score});
+  out.unigram = model.unigram;
+  out.charsmap = model.charsmap;
+  out.remove_extra_whitespaces = model.remove_extra_whitespaces;
   out.add_space_prefix = model.add_dummy_prefix;
   out.bos = model.bos;
   out.eos = model.eos;
@@ -286,8 +293,8 @@ void apply_post_processor(const nlohmann::json& step, Vocabulary& out) {
 
 // The tokenizer of a folder; nullopt where there is none.
 std::optional<Vocabulary> read_folder(const WeightStore& store, std::vector<std::string>& notes) {
-  const std::string model =
-      first_file(store, {"tokenizer.model", "tokenizer.model.v3", "tokenizer.model.v2", "tokenizer.model.v1"});
+  const std::string model = first_file(
+      store, {"tokenizer.model", "spiece.model", "tokenizer.model.v3", "tokenizer.model.v2", "tokenizer.model.v1"});
   const std::string json = first_file(store, {"tokenizer.json"});
   const nlohmann::json root = json.empty() ? nlohmann::json() : read_json_file(json, 256u << 20);
   const nlohmann::json config = optional_json(store, "tokenizer_config.json");
@@ -297,7 +304,9 @@ std::optional<Vocabulary> read_folder(const WeightStore& store, std::vector<std:
     out = vocabulary_of(read_sentencepiece_model(file.bytes(), model));
     add_added_tokens(root, out, false, json);
   } else if (!json.empty()) {
-    out = vocabulary_of_json(root, json, notes);
+    const bool unigram = root.is_object() && root.contains("model") && root["model"].is_object() &&
+                         root["model"].value("type", nlohmann::json()) == "Unigram";
+    out = unigram ? vocabulary_of(unigram_model_from_json(root, json)) : vocabulary_of_json(root, json, notes);
   } else {
     return std::nullopt;
   }
@@ -312,12 +321,17 @@ std::optional<Vocabulary> read_gguf_vocabulary(const WeightStore& store) {
   const auto model = metadata.text("tokenizer.ggml.model");
   const auto* tokens = metadata.strings("tokenizer.ggml.tokens");
   if (!model || tokens == nullptr) return std::nullopt;
-  if (*model != "llama" && *model != "gpt2") {
-    throw_error(ErrorKind::File, "{}: tokenizer.ggml.model is {:?}, expected \"llama\" or \"gpt2\"", store.path,
+  if (*model != "llama" && *model != "t5" && *model != "gpt2") {
+    throw_error(ErrorKind::File, "{}: tokenizer.ggml.model is {:?}, expected \"llama\", \"t5\" or \"gpt2\"", store.path,
                 model->substr(0, 80));
   }
   Vocabulary out;
-  out.sentencepiece = *model == "llama";
+  out.unigram = *model == "t5";
+  out.sentencepiece = *model == "llama" || out.unigram;
+  out.remove_extra_whitespaces = metadata.boolean("tokenizer.ggml.remove_extra_whitespaces").value_or(out.unigram);
+  for (const int64_t byte : metadata.integers("tokenizer.ggml.precompiled_charsmap").value_or(std::vector<int64_t>())) {
+    out.charsmap.push_back(static_cast<char>(static_cast<uint8_t>(byte & 255)));
+  }
   const auto types = metadata.integers("tokenizer.ggml.token_type");
   const auto scores = metadata.numbers("tokenizer.ggml.scores");
   for (size_t i = 0; i < tokens->size(); ++i) {
@@ -546,7 +560,7 @@ class WireWriter {
 
 // Field numbers are those of SentencePiece's sentencepiece_model.proto.
 std::string sentencepiece_file(const Vocabulary& vocabulary) {
-  constexpr int64_t kBpe = 2;
+  constexpr int64_t kUnigram = 1, kBpe = 2;
   WireWriter file, trainer, normalizer;
   bool bytes = false;
   for (const auto& token : vocabulary.tokens) {
@@ -557,16 +571,17 @@ std::string sentencepiece_file(const Vocabulary& vocabulary) {
     piece.integer(3, number_of(token.kind));
     file.text(1, piece.bytes);
   }
-  trainer.integer(3, kBpe);
+  trainer.integer(3, vocabulary.unigram ? kUnigram : kBpe);
   trainer.integer(4, static_cast<int64_t>(vocabulary.tokens.size()));
   trainer.integer(35, bytes ? 1 : 0);
   trainer.integer(40, vocabulary.unknown);
   trainer.integer(41, vocabulary.bos);
   trainer.integer(42, vocabulary.eos);
   trainer.integer(43, vocabulary.pad);
-  normalizer.text(1, "identity");
+  normalizer.text(1, vocabulary.charsmap.empty() ? "identity" : "user_defined");
+  if (!vocabulary.charsmap.empty()) normalizer.text(2, vocabulary.charsmap);
   normalizer.integer(3, vocabulary.add_space_prefix ? 1 : 0);
-  normalizer.integer(4, 0);  // extra spaces stay
+  normalizer.integer(4, vocabulary.remove_extra_whitespaces ? 1 : 0);
   normalizer.integer(5, 1);  // spaces become marks
   file.text(2, trainer.bytes);
   file.text(3, normalizer.bytes);
@@ -604,7 +619,14 @@ void describe_tokenizer(const WeightStore& store, int64_t vocab, GgufMetadata& m
   const auto put_id = [&](const char* key, int32_t id) {
     if (id >= 0) put(key, int64_t{id});
   };
-  put("tokenizer.ggml.model", std::string(vocabulary.sentencepiece ? "llama" : "gpt2"));
+  put("tokenizer.ggml.model", std::string(vocabulary.unigram ? "t5" : vocabulary.sentencepiece ? "llama" : "gpt2"));
+  if (vocabulary.remove_extra_whitespaces) put("tokenizer.ggml.remove_extra_whitespaces", true);
+  if (!vocabulary.charsmap.empty()) {
+    std::vector<uint64_t> bytes;
+    for (const char c : vocabulary.charsmap) bytes.push_back(static_cast<uint8_t>(c));
+    metadata.types["tokenizer.ggml.precompiled_charsmap"] = GgufType::U8;
+    put("tokenizer.ggml.precompiled_charsmap", GgufArray(std::move(bytes)));
+  }
   put("tokenizer.ggml.pre", vocabulary.sentencepiece ? std::string("default") : vocabulary.pre);
   put("tokenizer.ggml.tokens", GgufArray(std::move(tokens)));
   put("tokenizer.ggml.token_type", GgufArray(std::move(types)));
@@ -630,7 +652,9 @@ std::map<std::string, std::string> tokenizer_files(const WeightStore& store, Che
   std::map<std::string, std::string> files;
   const bool for_transformers = format == CheckpointFormat::HuggingFace;
   const auto write = [&](const Vocabulary& vocabulary) {
-    if (!for_transformers && vocabulary.sentencepiece) {
+    if (vocabulary.unigram) {
+      files["spiece.model"] = sentencepiece_file(vocabulary);
+    } else if (!for_transformers && vocabulary.sentencepiece) {
       files["tokenizer.model"] = sentencepiece_file(vocabulary);
     } else {
       files["tokenizer.json"] = tokenizer_json(vocabulary, store.path);
@@ -640,13 +664,14 @@ std::map<std::string, std::string> tokenizer_files(const WeightStore& store, Che
   if (store.gguf) {
     if (const auto vocabulary = read_gguf_vocabulary(store)) write(*vocabulary);
   } else {
-    for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-                             "chat_template.jinja", "tokenizer.model", "tokenizer.model.v1", "tokenizer.model.v2",
-                             "tokenizer.model.v3", "tekken.json", "cl100k_base.tiktoken", "vocab.json", "merges.txt"}) {
+    for (const char* name :
+         {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+          "chat_template.jinja", "tokenizer.model", "spiece.model", "tokenizer.model.v1", "tokenizer.model.v2",
+          "tokenizer.model.v3", "tekken.json", "cl100k_base.tiktoken", "vocab.json", "merges.txt"}) {
       if (const std::string path = first_file(store, {name}); !path.empty()) files[name] = read_text_file(path);
     }
     if (for_transformers && !files.contains("tokenizer.json")) {
-      if (const auto vocabulary = read_folder(store, notes)) write(*vocabulary);
+      if (const auto vocabulary = read_folder(store, notes); vocabulary && !vocabulary->unigram) write(*vocabulary);
     }
   }
   if (files.empty()) notes.push_back(fmt::format("{} has no tokenizer: the folder gets none", store.path));

@@ -92,8 +92,9 @@ std::unique_ptr<Tokenizer> load_tokenizer(const WeightStore& store) {
   if (store.gguf)
     return store.gguf->has("tokenizer.ggml.model") ? tokenizer_from_gguf(*store.gguf, store.path) : nullptr;
   const std::string json = first_file(store.folder, {"tokenizer.json", "tekken.json"});
-  const std::string model = first_file(store.folder, {"tokenizer.model", "tokenizer.model.v3", "tokenizer.model.v2",
-                                                      "tokenizer.model.v1", "cl100k_base.tiktoken"});
+  const std::string model =
+      first_file(store.folder, {"tokenizer.model", "spiece.model", "tokenizer.model.v3", "tokenizer.model.v2",
+                                "tokenizer.model.v1", "cl100k_base.tiktoken"});
   std::unique_ptr<Tokenizer> tokenizer;
   if (!model.empty()) tokenizer = load_tokenizer_file(model);
   // The .model is what the model was trained with; tokenizer.json is made from it, and only it knows of tokens that

@@ -1,4 +1,5 @@
-// SentencePiece BPE, encoding and decoding. The order of merges is by score (higher first, then leftmost).
+// SentencePiece, encoding and decoding. A unigram model is segmented by unigram.cpp. In BPE the order of merges is by
+// score (higher first, then leftmost).
 //
 // The reference merges the whole text as one row of symbols. A merge across a place needs a piece that holds the two
 // characters on both sides of it next to each other, so the text may be cut wherever no piece holds such a pair: the
@@ -12,8 +13,10 @@
 #include <unordered_set>
 
 #include "base/error.h"
+#include "text/charsmap.h"
 #include "text/merges.h"
 #include "text/token_matcher.h"
+#include "text/unigram.h"
 #include "text/word_cache.h"
 
 namespace ostro {
@@ -32,8 +35,13 @@ class SentencePieceTokenizer final : public Tokenizer {
  public:
   SentencePieceTokenizer(SentencePieceModel model, const std::string& where) : model_(std::move(model)) {
     index_pieces(where);
-    index_symbols();
-    index_merges();
+    if (!model_.charsmap.empty()) charsmap_.emplace(model_.charsmap, where);
+    if (model_.unigram) {
+      unigram_.emplace(model_.pieces);
+    } else {
+      index_symbols();
+      index_merges();
+    }
     bos = special_id(model_.bos), eos = special_id(model_.eos), pad = special_id(model_.pad);
     unknown = special_id(model_.unknown);
     add_bos = bos >= 0;
@@ -49,7 +57,8 @@ class SentencePieceTokenizer final : public Tokenizer {
     return found == ids_.end() ? std::nullopt : std::optional(found->second);
   }
   std::string describe() const override {
-    return fmt::format("SentencePiece BPE, {} pieces{}", vocab_size(), has_bytes_ ? ", byte fallback" : "");
+    return fmt::format("SentencePiece {}, {} pieces{}", unigram_ ? "unigram" : "BPE", vocab_size(),
+                       has_bytes_ ? ", byte fallback" : "");
   }
   DecodeRules decode_rules() const override {
     using LeadingSpace = DecodeRules::LeadingSpace;
@@ -69,7 +78,9 @@ class SentencePieceTokenizer final : public Tokenizer {
   void index_pieces(const std::string& where);
   void index_symbols();
   void index_merges();
+  std::string_view normalized_front(std::string_view& text) const;
   std::string normalized(std::string_view text, bool prefix) const;
+  void encode_unigram(std::string_view text, std::vector<int32_t>& ids) const;
   void encode_stretch(std::string_view text, bool prefix, std::vector<int32_t>& ids) const;
   size_t stretch_end(std::string_view text, size_t begin) const;
   void emit(std::vector<int32_t>& row, std::string_view text, const Merger::Origins& origins,
@@ -83,8 +94,11 @@ class SentencePieceTokenizer final : public Tokenizer {
   TokenMatcher user_defined_;  // matched in the normalised text
   TokenMatcher special_;       // control and unknown pieces, when asked for
 
-  // Symbols are what merges work on: the pieces that text can become, by id, and behind them the characters that only
-  // occur inside pieces.
+  std::optional<CharsMap> charsmap_;
+  std::optional<Unigram> unigram_;
+
+  // BPE. Symbols are what merges work on: the pieces that text can become, by id, and behind them the characters that
+  // only occur inside pieces.
   std::unordered_map<std::string, int32_t> extra_symbols_;
   std::unordered_map<std::string_view, int32_t> symbols_;
   std::unordered_set<uint64_t> neighbours_;  // pairs of characters that stand side by side in some piece
@@ -173,27 +187,43 @@ void SentencePieceTokenizer::index_merges() {
   }
 }
 
-// The reference's rules for an identity table: broken bytes become U+FFFD, spaces U+2581, user-defined pieces stay.
+// Takes what is normalised together off the front of a text: a user-defined piece, which stays as it is, the longest
+// stretch that the table has a rule for, or a character; a byte that is no UTF-8 becomes U+FFFD.
+std::string_view SentencePieceTokenizer::normalized_front(std::string_view& text) const {
+  TokenMatcher::Match match;
+  size_t length = 0;
+  std::string_view out;
+  if (user_defined_.match_at(text, 0, match)) {
+    length = match.end;
+    out = text.substr(0, length);
+  } else if (const auto rule = charsmap_ ? charsmap_->longest(text) : CharsMap::Rule(); rule.length > 0) {
+    length = rule.length;
+    out = rule.replacement;
+  } else {
+    const Utf8Step step = utf8_step(text);
+    length = step.valid ? step.length : 1;
+    out = step.valid ? text.substr(0, length) : kReplacement;
+  }
+  text.remove_prefix(length);
+  return out;
+}
+
+// The reference's rules; spaces become U+2581.
 std::string SentencePieceTokenizer::normalized(std::string_view text, bool prefix) const {
   const std::string_view space = model_.escape_whitespaces ? kMark : " ";
   const bool collapse = model_.remove_extra_whitespaces;
-  if (collapse) text.remove_prefix(std::min(text.size(), text.find_first_not_of(' ')));
+  while (collapse && !text.empty()) {
+    std::string_view rest = text;
+    if (normalized_front(rest) != " ") break;
+    text = rest;
+  }
   std::string out;
   if (text.empty()) return out;
   out.reserve(text.size() + text.size() / 2);
   if (prefix) out += space;
   bool after_space = collapse;
   while (!text.empty()) {
-    TokenMatcher::Match match;
-    std::string_view part;
-    if (user_defined_.match_at(text, 0, match)) {
-      part = text.substr(0, match.end);
-      text.remove_prefix(part.size());
-    } else {
-      const Utf8Step step = utf8_step(text);
-      part = step.valid ? text.substr(0, step.length) : kReplacement;
-      text.remove_prefix(step.valid ? step.length : 1);
-    }
+    std::string_view part = normalized_front(text);
     if (after_space) part.remove_prefix(std::min(part.size(), part.find_first_not_of(' ')));
     for (const char c : part) {
       if (c == ' ') {
@@ -252,6 +282,20 @@ void SentencePieceTokenizer::emit(std::vector<int32_t>& row, std::string_view te
   }
 }
 
+void SentencePieceTokenizer::encode_unigram(std::string_view text, std::vector<int32_t>& ids) const {
+  std::vector<Unigram::Segment> segments;
+  unigram_->segment(text, segments);
+  for (const auto& segment : segments) {
+    if (segment.piece >= 0) {
+      ids.push_back(segment.piece);
+    } else if (has_bytes_) {
+      for (const char c : segment.text) ids.push_back(byte_ids_[static_cast<uint8_t>(c)]);
+    } else {
+      ids.push_back(unknown);
+    }
+  }
+}
+
 void SentencePieceTokenizer::encode_stretch(std::string_view raw, bool prefix, std::vector<int32_t>& ids) const {
   const std::string storage = normalized(raw, prefix && model_.add_dummy_prefix);
   const std::string_view text = storage;
@@ -261,7 +305,8 @@ void SentencePieceTokenizer::encode_stretch(std::string_view raw, bool prefix, s
   Merger::Origins origins;
   if (has_unused_) merger.origins = &origins;
   std::vector<int32_t> row;
-  for (size_t begin = 0; begin < text.size();) {
+  if (unigram_) encode_unigram(text, ids);
+  for (size_t begin = unigram_ ? text.size() : 0; begin < text.size();) {
     if (TokenMatcher::Match match; user_defined_.match_at(text, begin, match)) {
       ids.push_back(match.id);
       begin = match.end;

@@ -1,4 +1,4 @@
-// SentencePiece BPE: the model as data, its file, and the tokenizer made of it.
+// SentencePiece, BPE and unigram: the model as data, its file, and the tokenizer made of it.
 #pragma once
 
 #include <cstddef>
@@ -18,6 +18,8 @@ struct SentencePieceModel {
     TokenKind kind = TokenKind::Normal;
   };
   std::vector<Piece> pieces;
+  bool unigram = false;  // else BPE
+  std::string charsmap;  // the table that normalises text, as files hold it; empty: none
   bool byte_fallback = false;
   bool add_dummy_prefix = true;
   bool remove_extra_whitespaces = false;
@@ -26,8 +28,8 @@ struct SentencePieceModel {
   int32_t bos = -1, eos = -1, unknown = -1, pad = -1;
 };
 
-// Reads the bytes of a tokenizer.model. `where` begins error messages. Throws Error(File), also for models that are not
-// BPE or that normalise their text.
+// Reads the bytes of a tokenizer.model. `where` begins error messages. Throws Error(File), also for models of words or
+// characters.
 SentencePieceModel read_sentencepiece_model(std::span<const std::byte> bytes, const std::string& where);
 
 // Checks the pieces (unique, not empty, real scores, all byte pieces or none). Throws Error(File).

@@ -142,25 +142,19 @@ void read_trainer(WireReader trainer, SentencePieceModel& model, const std::stri
         break;
     }
   }
-  if (kind != 2) {
-    throw_error(ErrorKind::File, "{}: a SentencePiece model of type {}, expected bpe", where,
+  model.unigram = kind == 1;
+  if (kind != 1 && kind != 2) {
+    throw_error(ErrorKind::File, "{}: a SentencePiece model of type {}, expected bpe or unigram", where,
                 kind >= 1 && kind <= 4 ? std::string(kKinds[kind]) : fmt::to_string(kind));
   }
 }
 
-void read_normalizer(WireReader normalizer, SentencePieceModel& model, const std::string& where) {
+void read_normalizer(WireReader normalizer, SentencePieceModel& model) {
   model.remove_extra_whitespaces = true;
-  std::string name;
   while (normalizer.next()) {
     switch (normalizer.field) {
-      case 1:
-        name = normalizer.bytes();
-        break;
       case 2:
-        if (!normalizer.bytes().empty()) {
-          throw_error(ErrorKind::File, "{}: it normalises text by the table {}, expected identity", where,
-                      is_utf8(name) ? name : "?");
-        }
+        model.charsmap = normalizer.bytes();
         break;
       case 3:
         model.add_dummy_prefix = normalizer.boolean();
@@ -192,7 +186,7 @@ SentencePieceModel read_sentencepiece_model(std::span<const std::byte> bytes, co
       read_trainer({file.bytes(), where}, model, where);
       has_trainer = true;
     } else if (file.field == 3) {
-      read_normalizer({file.bytes(), where}, model, where);
+      read_normalizer({file.bytes(), where}, model);
       has_normalizer = true;
     }
   }

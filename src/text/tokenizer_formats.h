@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "formats/gguf.h"
+#include "text/sentencepiece.h"
 #include "text/tokenizer.h"
 
 namespace ostro {
@@ -18,6 +19,9 @@ std::unique_ptr<Tokenizer> tokenizer_from_gguf(const GgufMetadata& metadata, con
 // tokenizer.json, with the tokenizer_config.json that lies beside it (null when there is none).
 std::unique_ptr<Tokenizer> tokenizer_from_json(const nlohmann::json& json, const nlohmann::json& config,
                                                const std::string& where);
+
+// The model of a tokenizer.json whose model is of type Unigram.
+SentencePieceModel unigram_model_from_json(const nlohmann::json& json, const std::string& where);
 
 // Lines of a token in base64 and its rank.
 std::unique_ptr<Tokenizer> tokenizer_from_tiktoken(std::string_view text, const std::string& where);

@@ -1,4 +1,4 @@
-// The vocabulary in a GGUF file's metadata: SentencePiece ("llama") or byte-level BPE ("gpt2").
+// The vocabulary in a GGUF file's metadata: SentencePiece BPE ("llama") or unigram ("t5"), or byte-level BPE ("gpt2").
 #include <unordered_map>
 
 #include "base/error.h"
@@ -59,7 +59,7 @@ int32_t special_id(const GgufMetadata& metadata, const char* name, size_t tokens
   return static_cast<int32_t>(*id);
 }
 
-std::unique_ptr<Tokenizer> sentencepiece(const GgufMetadata& metadata, const std::string& where) {
+std::unique_ptr<Tokenizer> sentencepiece(const GgufMetadata& metadata, bool unigram, const std::string& where) {
   const Vocabulary vocabulary = read_vocabulary(metadata, where);
   const size_t count = vocabulary.tokens.size();
   const auto scores = metadata.numbers("tokenizer.ggml.scores");
@@ -67,16 +67,18 @@ std::unique_ptr<Tokenizer> sentencepiece(const GgufMetadata& metadata, const std
     throw_error(ErrorKind::File, "{}: {} tokens but {} tokenizer.ggml.scores", where, count,
                 scores ? scores->size() : size_t{0});
   }
-  if (metadata.has("tokenizer.ggml.precompiled_charsmap")) {
-    throw_error(ErrorKind::File, "{}: its tokenizer normalises text by a table, expected none", where);
-  }
   SentencePieceModel model;
+  model.unigram = unigram;
+  // Bytes, with or without a sign.
+  for (const int64_t byte : metadata.integers("tokenizer.ggml.precompiled_charsmap").value_or(std::vector<int64_t>())) {
+    model.charsmap.push_back(static_cast<char>(static_cast<uint8_t>(byte & 255)));
+  }
   for (size_t i = 0; i < count; ++i) {
     model.pieces.push_back({vocabulary.tokens[i], static_cast<float>((*scores)[i]), vocabulary.kinds[i]});
     if (vocabulary.kinds[i] == TokenKind::Byte) model.byte_fallback = true;
   }
   model.add_dummy_prefix = metadata.boolean("tokenizer.ggml.add_space_prefix").value_or(true);
-  model.remove_extra_whitespaces = metadata.boolean("tokenizer.ggml.remove_extra_whitespaces").value_or(false);
+  model.remove_extra_whitespaces = metadata.boolean("tokenizer.ggml.remove_extra_whitespaces").value_or(unigram);
   model.bos = special_id(metadata, "bos", count, where);
   model.eos = special_id(metadata, "eos", count, where);
   model.unknown = special_id(metadata, "unknown", count, where);
@@ -151,9 +153,9 @@ std::unique_ptr<Tokenizer> byte_level(const GgufMetadata& metadata, const std::s
 std::unique_ptr<Tokenizer> tokenizer_from_gguf(const GgufMetadata& metadata, const std::string& where) {
   const auto model = metadata.text("tokenizer.ggml.model");
   if (!model) throw_error(ErrorKind::File, "{}: no tokenizer.ggml.model: the file has no vocabulary", where);
-  if (*model == "llama") return sentencepiece(metadata, where);
+  if (*model == "llama" || *model == "t5") return sentencepiece(metadata, *model == "t5", where);
   if (*model == "gpt2") return byte_level(metadata, where);
-  throw_error(ErrorKind::File, "{}: tokenizer.ggml.model is {:?}, expected \"llama\" or \"gpt2\"", where,
+  throw_error(ErrorKind::File, "{}: tokenizer.ggml.model is {:?}, expected \"llama\", \"t5\" or \"gpt2\"", where,
               model->substr(0, 80));
 }
 

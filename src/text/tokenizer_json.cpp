@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "text/base64.h"
 #include "text/bpe.h"
 #include "text/tokenizer_formats.h"
 
@@ -260,7 +261,7 @@ void read_model(const json& root, BpeSpec& spec, const std::string& where) {
   const json& model = member(root, "model");
   if (!model.is_object()) fail(where, "no model: not a tokenizer.json");
   if (const json& type = member(model, "type"); !type.is_null() && type != "BPE") {
-    fail(where, fmt::format("its model is {}, expected BPE", type.dump().substr(0, 80)));
+    fail(where, fmt::format("its model is {}, expected BPE or Unigram", type.dump().substr(0, 80)));
   }
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     const json& value = member(model, key);
@@ -310,10 +311,108 @@ void apply_config(const json& config, Tokenizer& tokenizer, const std::string& w
   tokenizer.add_eos = tokenizer.eos >= 0 && flag(config, "add_eos_token", tokenizer.add_eos, where);
 }
 
+// The normaliser of a unigram model: a table, and what makes one space of several.
+void read_unigram_normalizer(const json& step, SentencePieceModel& model, const std::string& where) {
+  if (step.is_null()) return;
+  const std::string type = text(step, "type", where + ": normalizer");
+  if (type == "Sequence") {
+    for (const json& part : list(step, "normalizers", where)) read_unigram_normalizer(part, model, where);
+  } else if (type == "Precompiled") {
+    const auto table = from_base64(text(step, "precompiled_charsmap", where));
+    if (!table) fail(where, "precompiled_charsmap is not base64");
+    model.charsmap = *table;
+  } else if (type == "Replace" && member(member(step, "pattern"), "Regex") == " {2,}") {
+    model.remove_extra_whitespaces = true;
+  } else if (type != "Strip") {
+    fail(where, fmt::format("normalizer {:?} is not supported before a unigram model", type.substr(0, 80)));
+  }
+}
+
+void read_unigram_words(const json& step, SentencePieceModel& model, const std::string& where) {
+  if (step.is_null()) return;
+  const std::string type = text(step, "type", where + ": pre_tokenizer");
+  if (type == "Sequence") {
+    for (const json& part : list(step, "pretokenizers", where)) read_unigram_words(part, model, where);
+  } else if (type == "Metaspace") {
+    model.add_dummy_prefix = prefix_rule(step, where) != PrefixRule::Never;
+  } else if (type == "WhitespaceSplit") {
+    model.remove_extra_whitespaces = true;
+  } else {
+    fail(where, fmt::format("pre_tokenizer {:?} is not supported before a unigram model", type.substr(0, 80)));
+  }
+}
+
+void read_unigram_pieces(const json& model, SentencePieceModel& out, const std::string& where) {
+  out.byte_fallback = flag(model, "byte_fallback", false, where);
+  for (const json& piece : list(model, "vocab", where)) {
+    if (!piece.is_array() || piece.size() != 2 || !piece[0].is_string() || !piece[1].is_number()) {
+      fail(where, fmt::format("piece {} is not a text and a score", out.pieces.size()));
+    }
+    const auto spelled = piece[0].get<std::string>();
+    const bool byte = out.byte_fallback && spelled.size() == 6 && spelled.starts_with("<0x") && spelled.back() == '>';
+    out.pieces.push_back({spelled, piece[1].get<float>(), byte ? TokenKind::Byte : TokenKind::Normal});
+  }
+  const json& unknown = member(model, "unk_id");
+  if (unknown.is_null()) return;
+  const int64_t id = integer(unknown, where);
+  if (id < 0 || id >= std::ssize(out.pieces)) fail(where, fmt::format("unk_id is {}, which is no piece", id));
+  out.unknown = static_cast<int32_t>(id);
+  out.pieces[static_cast<size_t>(id)].kind = TokenKind::Unknown;
+}
+
+// A token that stands beyond the pieces must be the next one.
+void read_unigram_added(const json& root, SentencePieceModel& out, const std::string& where) {
+  if (member(root, "added_tokens").is_null()) return;
+  for (const json& token : list(root, "added_tokens", where)) {
+    const std::string content = text(token, "content", where + ": added token");
+    const int64_t id = integer(member(token, "id"), where);
+    const bool special = flag(token, "special", false, where) || is_markup(content);
+    if (id < 0 || id > std::ssize(out.pieces)) {
+      fail(where, fmt::format("the added token {:?} has id {}, expected 0 to {}", content.substr(0, 80), id,
+                              out.pieces.size()));
+    }
+    if (id == std::ssize(out.pieces)) out.pieces.push_back({content, 0, TokenKind::Normal});
+    auto& piece = out.pieces[static_cast<size_t>(id)];
+    if (piece.text != content) {
+      fail(where, fmt::format("the added token {:?} has the id of {:?}", content.substr(0, 80), piece.text));
+    }
+    if (piece.kind != TokenKind::Unknown) piece.kind = special ? TokenKind::Control : TokenKind::UserDefined;
+  }
+}
+
+// As SentencePiece itself would segment: the files are made from its models.
+std::unique_ptr<Tokenizer> unigram_from_json(const json& root, const json& config, const std::string& where) {
+  BpeSpec around;  // for what its template puts around a text
+  SentencePieceModel model = unigram_model_from_json(root, where);
+  for (size_t i = 0; i < model.pieces.size(); ++i) {
+    set_token(around, static_cast<int64_t>(i), model.pieces[i].text, TokenKind::Normal, model.pieces.size(), where);
+  }
+  read_post_processor(member(root, "post_processor"), around, where);
+  auto tokenizer = make_sentencepiece_tokenizer(std::move(model), where);
+  tokenizer->bos = around.bos;
+  tokenizer->eos = around.eos;
+  tokenizer->add_bos = around.add_bos;
+  tokenizer->add_eos = around.add_eos;
+  apply_config(config, *tokenizer, where);
+  return tokenizer;
+}
+
 }  // namespace
+
+SentencePieceModel unigram_model_from_json(const json& root, const std::string& where) {
+  SentencePieceModel model;
+  model.unigram = true;
+  read_unigram_pieces(member(root, "model"), model, where);
+  read_unigram_added(root, model, where);
+  read_unigram_normalizer(member(root, "normalizer"), model, where);
+  model.add_dummy_prefix = false;
+  read_unigram_words(member(root, "pre_tokenizer"), model, where);
+  return model;
+}
 
 std::unique_ptr<Tokenizer> tokenizer_from_json(const json& root, const json& config, const std::string& where) {
   if (!root.is_object()) fail(where, "not an object, expected a tokenizer.json");
+  if (member(member(root, "model"), "type") == "Unigram") return unigram_from_json(root, config, where);
   BpeSpec spec;
   read_model(root, spec, where);
   add_normalizers(member(root, "normalizer"), spec.normalizers, where);

@@ -1,5 +1,5 @@
 // Small tokenizers with every kind of step, against what Hugging Face's tokenizers and sentencepiece make of the same
-// texts (make_tokenizer_vectors.py).
+// texts (make_tokenizer_vectors.py, make_unigram_vectors.py).
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
@@ -21,9 +21,16 @@ std::unique_ptr<Tokenizer> load(const json& row) {
   return make_sentencepiece_tokenizer(read_sentencepiece_model(std::as_bytes(std::span(model)), name), name);
 }
 
-TEST(TokenizerReference, SmallTokenizers) {
+struct Vectors {
+  const char* file;
+  int tokenizers, cases;
+};
+
+class TokenizerReference : public testing::TestWithParam<Vectors> {};
+
+TEST_P(TokenizerReference, SmallTokenizers) {
   int tokenizers = 0, checked = 0, differing = 0;
-  for (const std::string& line : test::read_lines(test::fixture("text/tokenizers.jsonl"))) {
+  for (const std::string& line : test::read_lines(test::fixture(GetParam().file))) {
     const json row = json::parse(line);
     const auto tokenizer = load(row);
     ++tokenizers;
@@ -53,9 +60,14 @@ TEST(TokenizerReference, SmallTokenizers) {
     }
   }
   EXPECT_EQ(differing, 0);
-  EXPECT_GT(tokenizers, 40);
-  EXPECT_GT(checked, 2000);
+  EXPECT_GE(tokenizers, GetParam().tokenizers);
+  EXPECT_GE(checked, GetParam().cases);
 }
+
+INSTANTIATE_TEST_SUITE_P(All, TokenizerReference,
+                         testing::Values(Vectors{"text/tokenizers.jsonl", 40, 2000},
+                                         Vectors{"text/unigram.jsonl", 10, 2900}),
+                         [](const auto& info) { return info.index == 0 ? "Bpe" : "Unigram"; });
 
 }  // namespace
 }  // namespace ostro
