@@ -35,8 +35,9 @@ struct GroupedProduct {
 
 enum class NormKind : uint8_t { Rms, LayerNorm };  // LayerNorm without bias
 
-// How a gate and what it gates become one: silu(gate) * up, or gelu(gate) * up with the tanh form of GELU.
-enum class Activation : uint8_t { SwiGlu, GeGlu };
+// How a gate and what it gates become one: silu(gate) * up, gelu(gate) * up with the tanh form of GELU, or
+// a * silu(b) * up for a gate [a, b] that is twice as wide.
+enum class Activation : uint8_t { SwiGlu, GeGlu, GatedSwiGlu };
 
 // RoPE: pair (a, b) at angle t becomes (a cos t - b sin t, b cos t + a sin t).
 enum class RopePairing : uint8_t { Interleaved, HalfSplit };  // (2i, 2i+1) or (i, i + dims/2)
@@ -95,7 +96,7 @@ class Backend {
   // of kAttendBlock positions (counted from position 0, so that chunking changes nothing).
   virtual void attend(Rows out, Rows queries, const AttendShape& shape, std::span<const AttendJob> jobs) noexcept = 0;
 
-  // out may be gate.
+  // out may be gate, or, of a gate twice as wide, which is overwritten, up.
   virtual void gate(Rows out, Rows gate, Rows up, Activation activation) noexcept = 0;
   // Every value is cut to [-limit, limit]; NaN stays.
   virtual void clip(Rows rows, float limit) noexcept = 0;

@@ -171,6 +171,15 @@ class CpuBackend final : public Backend {
   }
 
   void gate(Rows out, Rows gate, Rows up, Activation activation) noexcept override {
+    if (activation == Activation::GatedSwiGlu) {
+      CHECK(gate.width == 2 * out.width);
+      for_rows(out.rows, out.width, [&](int64_t r) {
+        float* a = gate.row(r);
+        kernels_.swiglu(a, a + out.width, a, out.width);
+        for (int64_t i = 0; i < out.width; ++i) out.row(r)[i] = a[i] * up.row(r)[i];
+      });
+      return;
+    }
     const auto apply = activation == Activation::SwiGlu ? kernels_.swiglu : kernels_.geglu;
     for_rows(out.rows, out.width, [&](int64_t r) { apply(out.row(r), gate.row(r), up.row(r), out.width); });
   }

@@ -12,6 +12,9 @@ struct SequenceRows {
   int32_t sequence = 0;  // slot in the KV cache
   int64_t first_row = 0;
   int64_t count = 0;
+  // Each row is a decode step of its own. Otherwise several rows are (part of) a prompt; where experts have a capacity,
+  // all of it.
+  bool steps = false;
 };
 
 struct Batch {

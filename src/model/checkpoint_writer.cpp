@@ -32,6 +32,7 @@ struct Part {
   TensorId id;
   Matrix matrix;
   std::vector<int64_t> row_of;  // source row of each output row; empty: as they are
+  bool transposed = false;      // the output's rows are the source's columns
 };
 
 struct OutputTensor {
@@ -90,7 +91,9 @@ class Planner {
     }
     visit_vectors(model_.spec, model_.weights, [&](const TensorId& id, std::span<const float> values) {
       const DType type = id.role == Role::SelectionBias ? DType::F32 : norm_type(values);
-      OutputTensor& tensor = add(id, {static_cast<int64_t>(values.size())}, type);
+      const auto count = static_cast<int64_t>(values.size());
+      const bool row = written_name(names_, id.role).packing == Packing::Row;
+      OutputTensor& tensor = add(id, row ? std::vector<int64_t>{1, count} : std::vector<int64_t>{count}, type);
       tensor.parts.push_back({id, vector_matrix(values), {}});
     });
     visit_matrices(model_.spec, model_.weights,
@@ -159,13 +162,16 @@ class Planner {
       if (gqa.rope.pairing != to) part.row_of = reorder_heads(matrix.rows, gqa, to);
     }
     const Packing packing = written_name(names_, id.role).packing;
-    CHECK(packing == Packing::Whole || packing == Packing::Experts);
-    if (packing == Packing::Experts && id.expert > 0) {
+    part.transposed = packing == Packing::ExpertsTransposed;
+    const bool joined = packing == Packing::Experts || part.transposed;
+    CHECK(packing == Packing::Whole || joined);
+    if (joined && id.expert > 0) {
       join_experts(id, std::move(part));
       return;
     }
     OutputTensor& tensor = add(id, {matrix.rows, matrix.cols}, matrix_type(id, matrix));
-    if (packing == Packing::Experts) tensor.shape.insert(tensor.shape.begin(), 1);
+    if (part.transposed) tensor.shape = {matrix.cols, matrix.rows};
+    if (joined) tensor.shape.insert(tensor.shape.begin(), 1);
     tensor.parts.push_back(std::move(part));
   }
 
@@ -201,7 +207,8 @@ class Streamer {
 
   // False when progress said stop.
   bool write(const OutputTensor& tensor) {
-    for (const Part& part : tensor.parts) {
+    for (const Part& given : tensor.parts) {
+      const Part part = given.transposed ? transposed(given) : given;
       const int64_t bytes = row_bytes(tensor.type, part.matrix.cols);
       const int64_t chunk = std::clamp<int64_t>(kChunkBytes / bytes, 1, part.matrix.rows);
       for (int64_t first = 0; first < part.matrix.rows; first += chunk) {
@@ -222,6 +229,21 @@ class Streamer {
   }
 
  private:
+  // The same part with its columns as rows, in float32.
+  Part transposed(const Part& part) {
+    const Matrix& from = part.matrix;
+    std::vector<float> row(static_cast<size_t>(from.cols));
+    transposed_.resize(static_cast<size_t>(from.rows * from.cols));
+    for (int64_t r = 0; r < from.rows; ++r) {
+      dequantize_row(from.dtype, from.row(r), row);
+      for (int64_t c = 0; c < from.cols; ++c) {
+        transposed_[static_cast<size_t>(c * from.rows + r)] = row[static_cast<size_t>(c)];
+      }
+    }
+    const auto* data = reinterpret_cast<const std::byte*>(transposed_.data());
+    return {part.id, {data, DType::F32, from.cols, from.rows, row_bytes(DType::F32, from.rows)}, {}, false};
+  }
+
   struct Faults {
     std::atomic<bool> not_finite = false, too_large = false;
   };
@@ -270,6 +292,7 @@ class Streamer {
   ThreadTeam team_;
   std::vector<std::vector<float>> rows_;  // one a thread
   std::vector<std::byte> buffer_;
+  std::vector<float> transposed_;
   uint64_t done_ = 0;
 };
 

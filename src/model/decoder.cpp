@@ -2,6 +2,7 @@
 
 #include <array>
 #include <bit>
+#include <cmath>
 
 #include "base/error.h"
 
@@ -23,6 +24,12 @@ void require_finite(Rows rows, const std::string& where) {
   throw_error(ErrorKind::File,
               "{}: a value of row {} of {} is not finite; the weights are damaged, or too large for float32", where,
               row, rows.rows);
+}
+
+// [rows, values / rows]
+Matrix float_matrix(const std::vector<float>& values, int64_t rows) {
+  const int64_t cols = static_cast<int64_t>(values.size()) / rows;
+  return {reinterpret_cast<const std::byte*>(values.data()), DType::F32, rows, cols, row_bytes(DType::F32, cols)};
 }
 
 bool ends_layer(const ModelSpec& spec, size_t block) {
@@ -125,11 +132,12 @@ void Decoder::gqa_forward(size_t block, const GqaSpec& spec, const GqaWeights& w
 // Gated linear units (Shazeer 2020), such as SwiGLU: down(silu(gate(x)) * up(x))
 void Decoder::gated_product(Rows out, const DenseSpec& spec, const DenseWeights& weights, Activations& acts) const {
   const Rows normed = acts.normed.view();
-  const Rows gate = acts.gate.resize(normed.rows, spec.inner);
+  const Rows gate = acts.gate.resize(normed.rows, spec.gate_rows());
   const Rows up = acts.up.resize(normed.rows, spec.inner);
   backend_.linear(std::array{Product{weights.gate, gate}, Product{weights.up, up}}, normed);
-  backend_.gate(gate, gate, up, spec.activation);
-  backend_.linear(std::array{Product{weights.down, out}}, gate);
+  const Rows gated = gate.width == up.width ? gate : up;
+  backend_.gate(gated, gate, up, spec.activation);
+  backend_.linear(std::array{Product{weights.down, out}}, gated);
 }
 
 void Decoder::dense_forward(const DenseSpec& spec, const DenseWeights& weights, Activations& acts) const {
@@ -142,10 +150,9 @@ void Decoder::moe_forward(const BlockSpec& block, const MoeSpec& spec, const Moe
                           Activations& acts, RoutingObserver* observer) const {
   const Rows normed = acts.normed.view();
   const Rows router_logits = acts.router_logits.resize(normed.rows, spec.router.experts);
-  const Matrix router{reinterpret_cast<const std::byte*>(weights.router_values.data()), DType::F32, spec.router.experts,
-                      spec_.width, row_bytes(DType::F32, spec_.width)};
-  backend_.linear(std::array{Product{router, router_logits}}, normed);
+  backend_.linear(std::array{Product{float_matrix(weights.router_values, spec.router.experts), router_logits}}, normed);
   route_tokens(acts.routing, spec.router, weights.selection_bias, router_logits);
+  if (spec.router.capacity) drop_beyond_capacity(acts.routing, spec.router, batch);
   if (observer != nullptr) observer->on_route(block, batch, acts.routing);
   sort_by_expert(acts.expert_rows, acts.routing);
 
@@ -153,19 +160,27 @@ void Decoder::moe_forward(const BlockSpec& block, const MoeSpec& spec, const Moe
   const auto choices = static_cast<int64_t>(sorted.token.size());
   const Rows in = acts.expert_in.resize(choices, spec_.width);
   backend_.gather(in, normed, sorted.token);
-  const Rows gate = acts.gate.resize(choices, spec.expert.inner);
+  const Rows gate = acts.gate.resize(choices, spec.expert.gate_rows());
   const Rows up = acts.up.resize(choices, spec.expert.inner);
   backend_.grouped_linear(std::array{GroupedProduct{weights.gate, gate}, GroupedProduct{weights.up, up}}, in,
                           sorted.first_row);
-  backend_.gate(gate, gate, up, spec.expert.activation);
+  const Rows gated = gate.width == up.width ? gate : up;
+  backend_.gate(gated, gate, up, spec.expert.activation);
   const Rows expert_out = acts.expert_out.resize(choices, spec_.width);
-  backend_.grouped_linear(std::array{GroupedProduct{weights.down, expert_out}}, gate, sorted.first_row);
+  backend_.grouped_linear(std::array{GroupedProduct{weights.down, expert_out}}, gated, sorted.first_row);
 
   const Rows out = acts.mixer_out.resize(normed.rows, spec_.width);
   backend_.weighted_sum(out, expert_out, sorted.slot, acts.routing.weight, spec.router.top_k);
   if (!spec.shared) return;
   const Rows shared = acts.shared_out.resize(normed.rows, spec_.width);
   gated_product(shared, {spec.shared->inner, spec.expert.activation}, weights.shared, acts);
+  if (spec.shared->gated) {
+    const Rows scales = acts.router_logits.resize(normed.rows, 1);
+    backend_.linear(std::array{Product{float_matrix(weights.shared_scale, 1), scales}}, normed);
+    for (int64_t r = 0; r < normed.rows; ++r) {
+      backend_.scale(shared.slice(r, 1), 1.0f / (1.0f + std::exp(-*scales.row(r))));
+    }
+  }
   backend_.add(out, shared);
 }
 

@@ -94,6 +94,7 @@ DType wanted_type(const QuantMix& mix, const ModelSpec& spec, const TensorId& id
     case Role::Down:
     case Role::ExpertDown:
     case Role::SharedDown:
+    case Role::ExtraDown:
       return down_type(mix, shape);
     default:
       return mix.base;

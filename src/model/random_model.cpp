@@ -110,7 +110,7 @@ void make_matrices(const ModelSpec& spec, Weights& weights, Make make) {
     } else if (const auto* dense = std::get_if<DenseSpec>(&block.mixer)) {
       DenseWeights dense_weights;
       const DenseRoles roles = dense_roles(block);
-      dense_weights.gate = make(TensorId{roles.gate, layer}, dense->inner, spec.width);
+      dense_weights.gate = make(TensorId{roles.gate, layer}, dense->gate_rows(), spec.width);
       dense_weights.up = make(TensorId{roles.up, layer}, dense->inner, spec.width);
       dense_weights.down = make(TensorId{roles.down, layer}, spec.width, dense->inner);
       out.mixer = dense_weights;
@@ -118,7 +118,7 @@ void make_matrices(const ModelSpec& spec, Weights& weights, Make make) {
       MoeWeights moe_weights;
       moe_weights.router = make(TensorId{Role::Router, layer}, moe->router.experts, spec.width);
       for (int64_t e = 0; e < moe->router.experts; ++e) {
-        moe_weights.gate.push_back(make(TensorId{Role::ExpertGate, layer, e}, moe->expert.inner, spec.width));
+        moe_weights.gate.push_back(make(TensorId{Role::ExpertGate, layer, e}, moe->expert.gate_rows(), spec.width));
         moe_weights.up.push_back(make(TensorId{Role::ExpertUp, layer, e}, moe->expert.inner, spec.width));
         moe_weights.down.push_back(make(TensorId{Role::ExpertDown, layer, e}, spec.width, moe->expert.inner));
       }
@@ -126,6 +126,7 @@ void make_matrices(const ModelSpec& spec, Weights& weights, Make make) {
       if (moe->shared) {
         moe_weights.shared.gate = make(TensorId{Role::SharedGate, layer}, moe->shared->inner, spec.width);
         moe_weights.shared.up = make(TensorId{Role::SharedUp, layer}, moe->shared->inner, spec.width);
+        if (moe->shared->gated) moe_weights.shared_scale.assign(static_cast<size_t>(spec.width), 0.0f);
         moe_weights.shared.down = make(TensorId{Role::SharedDown, layer}, spec.width, moe->shared->inner);
       }
       out.mixer = std::move(moe_weights);

@@ -21,7 +21,7 @@ Mixer feed_forward(const LlamaShape& shape, int64_t layer) {
   if (shape.experts == 0 || shape.dense_layers.contains(layer)) return DenseSpec{shape.inner};
   const auto scale = static_cast<float>(shape.weight_scale);
   const int64_t inner = shape.expert_inner == 0 ? shape.inner : shape.expert_inner;
-  return MoeSpec{{shape.experts, shape.top_k, Score::Softmax, shape.renormalize, scale}, {inner}};
+  return MoeSpec{{shape.experts, shape.top_k, Score::Softmax, shape.renormalize, scale}, {inner}, shape.shared};
 }
 
 }  // namespace

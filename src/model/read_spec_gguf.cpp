@@ -15,8 +15,8 @@ struct Architecture {
   Reader read;
 };
 constexpr std::array kArchitectures = {
-    Architecture{"llama", read_llama_gguf},
-    Architecture{"olmoe", read_olmoe_gguf},
+    Architecture{"llama", read_llama_gguf},       Architecture{"olmoe", read_olmoe_gguf},
+    Architecture{"openmoe", read_openmoe_gguf},   Architecture{"qwen2moe", read_qwen_moe_gguf},
     Architecture{"qwen3moe", read_qwen_moe_gguf},
 };
 

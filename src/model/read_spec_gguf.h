@@ -9,6 +9,7 @@ namespace ostro {
 
 ModelSpec read_llama_gguf(GgufFields& fields);  // Llama, Mistral and, with an expert_count, Mixtral
 ModelSpec read_olmoe_gguf(GgufFields& fields);
+ModelSpec read_openmoe_gguf(GgufFields& fields);
 ModelSpec read_qwen_moe_gguf(GgufFields& fields);
 
 // The keys that all decoders of Llama's shape have, but for the windows, the experts and RoPE.

@@ -23,6 +23,8 @@ constexpr std::array kFamilies = {
     Family{"MixtralForCausalLM", "mixtral", read_mixtral_config},
     Family{"LlamaForCausalLM", "llama", read_llama_config},
     Family{"OlmoeForCausalLM", "olmoe", read_olmoe_config},
+    Family{"OpenMoeForCausalLM", "llama", read_openmoe_config},  // its model_type is that of the code it grew from
+    Family{"Qwen2MoeForCausalLM", "qwen2_moe", read_qwen_moe_config},
     Family{"Qwen3MoeForCausalLM", "qwen3_moe", read_qwen_moe_config},
 };
 
@@ -130,7 +132,8 @@ void mark_harmless(ConfigFields& config) {
                    "max_sequence_length"});
 }
 
-LlamaShape read_config_shape(const WeightStore& store, ConfigFields& config) {
+LlamaShape read_config_shape(const WeightStore& store, ConfigFields& config,
+                             std::initializer_list<std::string_view> activations) {
   LlamaShape shape;
   shape.width = config.whole("hidden_size");
   shape.vocab = config.whole("vocab_size");
@@ -147,7 +150,7 @@ LlamaShape read_config_shape(const WeightStore& store, ConfigFields& config) {
   shape.eos = read_eos(store, config);
   const auto bos = config.tokens("bos_token_id");
   if (!bos.empty()) shape.bos = bos.front();
-  config.only_text("hidden_act", {"silu", "swish"});
+  config.only_text("hidden_act", activations);
   config.only_false("attention_bias");
   config.only_false("mlp_bias");
   if (config.maybe_number("partial_rotary_factor").value_or(1) != 1) config.refuse("partial_rotary_factor", "1");

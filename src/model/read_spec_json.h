@@ -1,6 +1,7 @@
 // What the families' readers of config.json share. Each family has one reader, in read_spec_<family>.cpp.
 #pragma once
 
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,10 +20,12 @@ ModelSpec read_mistral_config(const WeightStore& store, ConfigFields& config);
 ModelSpec read_mixtral_config(const WeightStore& store, ConfigFields& config);
 
 ModelSpec read_olmoe_config(const WeightStore& store, ConfigFields& config);
+ModelSpec read_openmoe_config(const WeightStore& store, ConfigFields& config);
 ModelSpec read_qwen_moe_config(const WeightStore& store, ConfigFields& config);
 
 // The fields that all decoders of Llama's shape have, but for the windows, the experts and RoPE.
-LlamaShape read_config_shape(const WeightStore& store, ConfigFields& config);
+LlamaShape read_config_shape(const WeightStore& store, ConfigFields& config,
+                             std::initializer_list<std::string_view> activations = {"silu", "swish"});
 // Fields of config.json that cannot change what a forward pass computes.
 void mark_harmless(ConfigFields& config);
 // A field that ostro has never heard of is only noted, unless its name speaks of what a forward pass does: then it is

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -26,6 +27,7 @@ struct LlamaShape {
   RopeSpec rope;
   QueryKeyNorm query_key_norm = QueryKeyNorm::None;
   bool qkv_bias = false;
+  std::optional<SharedExpertSpec> shared;
   bool tied_embeddings = false;
   int32_t bos = -1;
   std::vector<int32_t> eos;

@@ -56,6 +56,7 @@ ModelSpec read_qwen_moe_config(const WeightStore& store, ConfigFields& config) {
   shape.experts = config.whole("num_experts");
   shape.top_k = config.whole("num_experts_per_tok");
   shape.expert_inner = config.whole("moe_intermediate_size");
+  if (!third) shape.shared = SharedExpertSpec{config.whole("shared_expert_intermediate_size"), true};
   shape.renormalize = config.maybe_flag("norm_topk_prob").value_or(false);
   read_dense_layers(config, shape);
   read_window(config);
@@ -72,6 +73,7 @@ ModelSpec read_qwen_moe_gguf(GgufFields& fields) {
   shape.experts = fields.whole("expert_count");
   shape.top_k = fields.whole("expert_used_count");
   shape.expert_inner = fields.whole("expert_feed_forward_length");
+  if (!third) shape.shared = SharedExpertSpec{fields.whole("expert_shared_feed_forward_length"), true};
   // llama.cpp renormalises for the third generation and not for the second, without a key.
   shape.renormalize = fields.maybe_flag("expert_weights_norm").value_or(third);
   shape.rope = read_gguf_rope(fields, RopePairing::HalfSplit, shape.head_dim);

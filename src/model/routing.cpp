@@ -103,6 +103,7 @@ void route_tokens(Routing& routing, const RouterSpec& spec, std::span<const floa
   routing.expert.resize(tokens * k);
   routing.weight.resize(tokens * k);
   routing.score.resize(tokens * experts);
+  routing.dropped.clear();
 
   Choice choice(spec, bias);
   for (size_t t = 0; t < tokens; ++t) {
@@ -123,15 +124,52 @@ void route_tokens(Routing& routing, const RouterSpec& spec, std::span<const floa
   }
 }
 
+namespace {
+
+// `rows` rows from `first` on are one pass.
+void drop_in_pass(Routing& routing, const RouterSpec& spec, int64_t first, int64_t rows) {
+  const double share = static_cast<double>(spec.top_k) * spec.capacity->factor * static_cast<double>(rows) /
+                       static_cast<double>(spec.experts);
+  int64_t room = static_cast<int64_t>(std::floor(share));
+  room = std::max(room + room % 2, spec.capacity->least);
+  // Choices that were dropped count all the same.
+  std::vector<int64_t> taken(static_cast<size_t>(spec.experts), 0);
+  for (int64_t j = 0; j < spec.top_k; ++j) {
+    for (int64_t row = first; row < first + rows; ++row) {
+      const auto choice = static_cast<size_t>(row * spec.top_k + j);
+      if (taken[static_cast<size_t>(routing.expert[choice])]++ < room) continue;
+      routing.dropped[choice] = 1;
+      routing.weight[choice] = 0;
+    }
+  }
+}
+
+}  // namespace
+
+void drop_beyond_capacity(Routing& routing, const RouterSpec& spec, const Batch& batch) {
+  CHECK(spec.capacity.has_value());
+  routing.dropped.assign(routing.expert.size(), 0);
+  for (const SequenceRows& part : batch.sequences) {
+    CHECK(part.steps || part.count == 1 || batch.positions[static_cast<size_t>(part.first_row)] == 0);
+    const int64_t rows = part.steps ? 1 : part.count;
+    for (int64_t row = 0; row < part.count; row += rows) drop_in_pass(routing, spec, part.first_row + row, rows);
+  }
+}
+
 void sort_by_expert(ExpertRows& rows, const Routing& routing) {
   const size_t choices = routing.expert.size();
+  const auto dropped = [&](size_t choice) { return !routing.dropped.empty() && routing.dropped[choice] != 0; };
   rows.first_row.assign(static_cast<size_t>(routing.experts) + 1, 0);
-  rows.token.resize(choices);
   rows.slot.resize(choices);
-  for (const int32_t expert : routing.expert) ++rows.first_row[static_cast<size_t>(expert) + 1];
+  for (size_t choice = 0; choice < choices; ++choice) {
+    if (!dropped(choice)) ++rows.first_row[static_cast<size_t>(routing.expert[choice]) + 1];
+  }
   for (size_t e = 1; e < rows.first_row.size(); ++e) rows.first_row[e] += rows.first_row[e - 1];
+  rows.token.resize(static_cast<size_t>(rows.first_row.back()));
   std::vector<int64_t> next(rows.first_row.begin(), rows.first_row.end() - 1);
   for (size_t choice = 0; choice < choices; ++choice) {
+    rows.slot[choice] = 0;
+    if (dropped(choice)) continue;
     const int64_t row = next[static_cast<size_t>(routing.expert[choice])]++;
     rows.token[static_cast<size_t>(row)] = static_cast<int64_t>(choice) / routing.top_k;
     rows.slot[choice] = row;

@@ -1,5 +1,6 @@
 #include "model/spec.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
@@ -63,6 +64,12 @@ struct Checker {
     require(std::isfinite(moe.router.weight_scale), "the scale of the expert weights is {}", moe.router.weight_scale);
     groups(moe.router);
     dense(moe.expert);
+    if (moe.router.capacity) {
+      const CapacitySpec& capacity = *moe.router.capacity;
+      require(capacity.factor >= 0 && capacity.factor <= 1e6,
+              "the capacity factor of the experts is {}, expected 0 to 1e6", capacity.factor);
+      range("the least capacity of an expert", capacity.least, kMostContext);
+    }
     if (moe.shared) range("the width of the shared expert", moe.shared->inner, kMostWidth);
   }
 
@@ -93,12 +100,15 @@ struct Counter {
     if (gqa.output_bias) sum += width;
     return sum;
   }
-  double operator()(const DenseSpec& dense) const { return 3 * width * static_cast<double>(dense.inner); }
+  double operator()(const DenseSpec& dense) const {
+    return width * static_cast<double>(dense.gate_rows() + 2 * dense.inner);
+  }
   double operator()(const MoeSpec& moe) const {
     const int64_t used = active ? moe.router.top_k : moe.router.experts;
     double sum = static_cast<double>(moe.router.experts) * width + static_cast<double>(used) * (*this)(moe.expert);
     if (moe.router.selection_bias) sum += static_cast<double>(moe.router.experts);
-    if (moe.shared) sum += (*this)(DenseSpec{moe.shared->inner});
+    if (moe.shared)
+      sum += (*this)(DenseSpec{moe.shared->inner, moe.expert.activation}) + (moe.shared->gated ? width : 0);
     return sum;
   }
 };
@@ -114,6 +124,13 @@ double count(const ModelSpec& spec, bool active) {
 }
 
 }  // namespace
+
+bool ModelSpec::whole_prompts() const {
+  return std::ranges::any_of(blocks, [](const BlockSpec& block) {
+    const auto* moe = std::get_if<MoeSpec>(&block.mixer);
+    return moe != nullptr && moe->router.capacity.has_value();
+  });
+}
 
 int64_t ModelSpec::parameters() const { return static_cast<int64_t>(count(*this, false)); }
 int64_t ModelSpec::active_parameters() const { return static_cast<int64_t>(count(*this, true)); }

@@ -66,6 +66,16 @@ struct GqaSpec {
 struct DenseSpec {
   int64_t inner = 0;
   Activation activation = Activation::SwiGlu;
+
+  int64_t gate_rows() const { return activation == Activation::GatedSwiGlu ? 2 * inner : inner; }
+};
+
+// How many tokens of one pass an expert takes (Lepikhin et al. 2021, GShard): floor(top_k * factor * tokens / experts),
+// made even upwards, at least `least`. First choices go before second ones, each in the order of the tokens; what finds
+// its expert full is dropped. A pass is the whole prompt of one sequence, or one decode step.
+struct CapacitySpec {
+  double factor = 0;
+  int64_t least = 0;
 };
 
 // Each choice of a router is its own field; no field means two things.
@@ -81,11 +91,14 @@ struct RouterSpec {
   // Experts stand in `groups` equal groups of neighbours; only those of the best `groups_kept` can be chosen.
   int64_t groups = 1, groups_kept = 1;
   GroupRank group_rank = GroupRank::Max;
+  std::optional<CapacitySpec> capacity = std::nullopt;
 };
 
-// Runs for every token beside the chosen experts; its output is added as it is.
+// Runs for every token beside the chosen experts; its output is added as it is, or times the sigmoid of a learned
+// projection of its input.
 struct SharedExpertSpec {
   int64_t inner = 0;
+  bool gated = false;
 };
 
 struct MoeSpec {
@@ -112,6 +125,7 @@ struct ModelSpec {
   std::vector<BlockSpec> blocks;
   NormSpec final_norm;
   bool tied_embeddings = false;
+  bool begins_with_bos = false;                // every text, whatever the tokenizer says
   float embedding_scale = 1, logit_scale = 1;  // factors on the embeddings and on the logits
   // Special tokens, -1 when the files name none. Generation ends at any of `eos`.
   int32_t bos = -1;
@@ -120,6 +134,9 @@ struct ModelSpec {
 
   int64_t parameters() const;         // all
   int64_t active_parameters() const;  // used for one token: k of the experts, all embeddings counted
+  // Experts have a capacity. A prompt must then go through in one batch: what of its first rows finds an expert full
+  // depends on the last ones.
+  bool whole_prompts() const;
 };
 
 // Throws Error(File) where a spec contradicts itself: sizes positive, heads divide, top_k <= experts, ...

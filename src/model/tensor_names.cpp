@@ -9,7 +9,7 @@ namespace ostro {
 
 namespace {
 
-constexpr std::array kFamilyTables = {&llama_name_tables, &qwen_name_tables};
+constexpr std::array kFamilyTables = {&llama_name_tables, &openmoe_name_tables, &qwen_name_tables};
 
 const char* name_of(CheckpointFormat format) {
   switch (format) {
@@ -42,8 +42,8 @@ const NameTable& name_table(CheckpointFormat format, std::string_view family) {
 const TensorName& written_name(const NameTable& table, Role role) {
   const auto found = std::ranges::find(table.names, role, &TensorName::role);
   if (found == table.names.end()) {
-    throw_error(ErrorKind::File, "the {} layout of the family {} has no name for the {}", name_of(table.format),
-                table.families.front(), to_text({role}));
+    throw_error(ErrorKind::File, "{} has no name for the {} in models of this family", name_of(table.format),
+                to_text({role}));
   }
   return *found;
 }

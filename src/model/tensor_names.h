@@ -18,6 +18,8 @@ enum class Packing : uint8_t {
   ExpertsSecondHalf,  // [experts, 2 * out, in], this role's rows last
   ExpertRows,         // [experts * out, in]
   ExpertColumns,      // [experts * in, out]: each expert's matrix is transposed
+  ExpertsTransposed,  // [experts, in, out]
+  Row,                // [1, in], a vector as a matrix of one row
 };
 
 // `pattern` holds {layer} and {expert} where their numbers go.
@@ -50,6 +52,7 @@ std::string expand(std::string_view pattern, int64_t layer, int64_t expert = -1)
 
 // The tables, each group of families in a file of its own, tensor_names_<family>.cpp.
 std::span<const NameTable> llama_name_tables();
+std::span<const NameTable> openmoe_name_tables();
 std::span<const NameTable> qwen_name_tables();
 
 }  // namespace ostro

@@ -73,6 +73,8 @@ const char* name_of(Role role) {
       return "up projection of the shared expert";
     case Role::SharedDown:
       return "down projection of the shared expert";
+    case Role::SharedScale:
+      return "gate of the shared expert's output";
     case Role::Gate:
     case Role::ExpertGate:
       return "gate projection";
@@ -157,7 +159,7 @@ class Binder {
 
   MixerWeights bind(const DenseSpec& dense, const BlockSpec& block) {
     const DenseRoles roles = dense_roles(block);
-    return DenseWeights{matrix({roles.gate, block.layer}, dense.inner, spec_.width),
+    return DenseWeights{matrix({roles.gate, block.layer}, dense.gate_rows(), spec_.width),
                         matrix({roles.up, block.layer}, dense.inner, spec_.width),
                         matrix({roles.down, block.layer}, spec_.width, dense.inner)};
   }
@@ -175,7 +177,7 @@ class Binder {
     }
     if (moe.router.selection_bias) weights.selection_bias = vector({Role::SelectionBias, layer}, experts);
     for (int64_t e = 0; e < experts; ++e) {
-      weights.gate.push_back(expert({Role::ExpertGate, layer, e}, experts, moe.expert.inner, spec_.width));
+      weights.gate.push_back(expert({Role::ExpertGate, layer, e}, experts, moe.expert.gate_rows(), spec_.width));
       weights.up.push_back(expert({Role::ExpertUp, layer, e}, experts, moe.expert.inner, spec_.width));
       weights.down.push_back(expert({Role::ExpertDown, layer, e}, experts, spec_.width, moe.expert.inner));
     }
@@ -183,6 +185,7 @@ class Binder {
       weights.shared = {matrix({Role::SharedGate, layer}, moe.shared->inner, spec_.width),
                         matrix({Role::SharedUp, layer}, moe.shared->inner, spec_.width),
                         matrix({Role::SharedDown, layer}, spec_.width, moe.shared->inner)};
+      if (moe.shared->gated) weights.shared_scale = vector({Role::SharedScale, layer}, spec_.width);
     }
     return weights;
   }
@@ -205,7 +208,9 @@ class Binder {
         break;
       }
       const Shape shape = expected(name.packing);
-      if (found->second.shape != shape) {
+      // Some writers leave out a side of 1.
+      const bool squeezed = name.packing == Packing::Row && found->second.shape == Shape{shape.back()};
+      if (found->second.shape != shape && !squeezed) {
         throw_error(ErrorKind::File, "{}: tensor {} ({}) has the shape {}, expected {}", found->second.file, own,
                     to_text(id), shape_text(found->second.shape), shape_text(shape));
       }
@@ -233,7 +238,9 @@ class Binder {
           return {experts * rows, cols};
         case Packing::ExpertColumns:
           return {experts * cols, rows};
-        case Packing::Whole:
+        case Packing::ExpertsTransposed:
+          return {experts, cols, rows};
+        default:
           break;
       }
       return {rows, cols};
@@ -249,8 +256,9 @@ class Binder {
       case Packing::ExpertsSecondHalf:
         return view(tensor, (id.expert * 2 + 1) * rows, rows, cols);
       case Packing::ExpertColumns:
+      case Packing::ExpertsTransposed:
         return transposed(tensor, id.expert * cols, rows, cols);
-      case Packing::Whole:
+      default:
         break;
     }
     return view(tensor, 0, rows, cols);
@@ -277,7 +285,8 @@ class Binder {
   }
 
   std::vector<float> vector(const TensorId& id, int64_t size) {
-    const TensorEntry& tensor = *find(id, [&](Packing) { return Shape{size}; }).tensor;
+    const auto expected = [&](Packing packing) { return packing == Packing::Row ? Shape{1, size} : Shape{size}; };
+    const TensorEntry& tensor = *find(id, expected).tensor;
     if (is_quantized(tensor.dtype)) {
       throw_error(ErrorKind::File, "{}: tensor {} ({}) is {}, expected f32, f16 or bf16", tensor.file, tensor.name,
                   to_text(id), info(tensor.dtype).name);
@@ -408,6 +417,9 @@ void visit_vectors(const ModelSpec& spec, const Weights& weights,
     if (block.post_norm) visit({post_norm_role(block), block.layer}, weights.blocks[b].post_norm);
     if (const auto* moe = std::get_if<MoeWeights>(&weights.blocks[b].mixer); moe && !moe->selection_bias.empty()) {
       visit({Role::SelectionBias, block.layer}, moe->selection_bias);
+    }
+    if (const auto* moe = std::get_if<MoeWeights>(&weights.blocks[b].mixer); moe && !moe->shared_scale.empty()) {
+      visit({Role::SharedScale, block.layer}, moe->shared_scale);
     }
     const auto* gqa = std::get_if<GqaWeights>(&weights.blocks[b].mixer);
     if (gqa == nullptr) continue;

@@ -46,6 +46,7 @@ enum class Role : uint8_t {
   SharedGate,
   SharedUp,
   SharedDown,
+  SharedScale,
   ExtraNorm,  // of a layer's second feed-forward block
   ExtraGate,
   ExtraUp,
@@ -82,6 +83,7 @@ struct MoeWeights {
   std::vector<float> selection_bias;   // [experts], or empty
   std::vector<Matrix> gate, up, down;  // per expert
   DenseWeights shared;                 // where the spec has a shared expert
+  std::vector<float> shared_scale;     // [width], or empty
 };
 using MixerWeights = std::variant<GqaWeights, DenseWeights, MoeWeights>;
 

@@ -42,7 +42,7 @@ std::optional<RopeScaling> rule_of_divisors(const GqaSpec& attention) {
   return std::nullopt;
 }
 
-constexpr std::array kWriters = {&kLlamaSpecWriter};
+constexpr std::array kWriters = {&kLlamaSpecWriter, &kOpenMoeSpecWriter, &kQwenSpecWriter};
 
 const SpecWriter& writer_of(const ModelSpec& spec) {
   for (const SpecWriter* writer : kWriters) {

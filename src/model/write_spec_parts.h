@@ -26,6 +26,8 @@ struct SpecWriter {
   Json (*hugging_face)(const ModelSpec& spec, const std::string& dtype);
 };
 extern const SpecWriter kLlamaSpecWriter;
+extern const SpecWriter kOpenMoeSpecWriter;
+extern const SpecWriter kQwenSpecWriter;
 
 // For models whose attention blocks, and whose feed-forward blocks, are alike (but for windows).
 struct Parts {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/random.h"
+#include "model/spec_overrides.h"
 #include "model/support.h"
 
 namespace ostro::test {
@@ -43,6 +44,7 @@ class InvarianceTest : public testing::TestWithParam<Case> {
   void SetUp() override {
     OSTRO_MODEL_OR_SKIP(GetParam().model);
     model_ = load_fixture(GetParam().model);
+    apply_overrides(model_->spec, {.no_capacity = true});  // with it a prompt is one chunk; see WholePrompts
   }
 
   std::vector<float> logits_in_one_piece(const std::vector<int32_t>& tokens, int threads) const {
@@ -125,7 +127,59 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Case{"mistral-swa", Compute::F32, DType::F32}, Case{"mistral-swa", Compute::Auto, DType::F16},
                     Case{"mixtral", Compute::F32, DType::F32}, Case{"mixtral.gguf", Compute::Auto, DType::BF16},
                     Case{"llama3", Compute::Auto, DType::Q8_0}, Case{"qwen3-moe", Compute::Auto, DType::F16},
-                    Case{"olmoe", Compute::Auto, DType::F16}));
+                    Case{"olmoe", Compute::Auto, DType::F16}, Case{"qwen2-moe", Compute::Auto, DType::F16},
+                    Case{"openmoe-drop", Compute::Auto, DType::F16}));
+
+// Where experts have a capacity, prompts of other sequences beside it take nothing from a prompt, nor do decode steps.
+TEST(WholePrompts, OtherSequencesInTheBatch) {
+  const auto model = load_fixture("openmoe-drop");
+  ASSERT_TRUE(model->spec.whole_prompts());
+  std::vector<std::vector<int32_t>> tokens;
+  std::vector<std::vector<float>> expected(3), logits(3);
+  int dropped = 0;
+  struct Count : RoutingObserver {
+    int* dropped;
+    void on_route(const BlockSpec&, const Batch&, const Routing& routing) override {
+      *dropped += static_cast<int>(std::ranges::count(routing.dropped, 1));
+    }
+  } count;
+  count.dropped = &dropped;
+  ForwardHooks hooks;
+  hooks.routing = &count;
+  for (int32_t s = 0; s < 3; ++s) {
+    const auto at = static_cast<size_t>(s);
+    tokens.push_back(random_tokens(50 + 30 * s, model->spec.vocab, 40 + static_cast<uint64_t>(s)));
+    Runner alone(*model, {1, Compute::Auto}, cache_of(DType::F16));
+    alone.run(0, tokens[at], 0, std::ssize(tokens[at]) - 8, expected[at], hooks);
+    for (int64_t p = std::ssize(tokens[at]) - 8; p < std::ssize(tokens[at]); ++p) {
+      alone.run(0, tokens[at], p, 1, expected[at]);
+    }
+  }
+  EXPECT_GT(dropped, 50);
+  Runner runner(*model, {2, Compute::Auto}, cache_of(DType::F16, 256, 256, 3));
+  const auto vocab = model->spec.vocab;
+  const auto run = [&](const Batch& batch) {
+    std::vector<float> all;
+    runner.run(batch, all);
+    for (const SequenceRows& part : batch.sequences) {
+      auto& own = logits[static_cast<size_t>(part.sequence)];
+      own.insert(own.end(), all.begin() + part.first_row * vocab, all.begin() + (part.first_row + part.count) * vocab);
+    }
+  };
+  Batch prompts;
+  for (int32_t s = 0; s < 3; ++s) add_rows(prompts, s, tokens[static_cast<size_t>(s)], 0, 42 + 30 * s);
+  run(prompts);
+  // The steps one by one in the first sequence, all at once in the second, four at a time in the third.
+  for (int64_t step = 0; step < 8; ++step) {
+    Batch batch;
+    add_rows(batch, 0, tokens[0], 42 + step, 1);
+    if (step == 3) add_rows(batch, 1, tokens[1], 72, 8);
+    if (step % 4 == 0) add_rows(batch, 2, tokens[2], 102 + step, 4);
+    for (SequenceRows& part : batch.sequences) part.steps = true;
+    run(batch);
+  }
+  for (size_t s = 0; s < 3; ++s) EXPECT_TRUE(same_bits(logits[s], expected[s])) << "sequence " << s;
+}
 
 // Prompts are kept between turns: what was forgotten and written again gives the same bits.
 TEST(Truncate, ResumesWithTheSameBits) {

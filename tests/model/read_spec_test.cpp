@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "model/spec_overrides.h"
 #include "model/support.h"
 
 namespace ostro::test {
@@ -272,6 +273,131 @@ TEST(ReadSpec, OtherFamiliesAreRefused) {
                 read_spec(gguf({{"general.architecture", std::string("gemma")}}));
               }),
               testing::StartsWith("file.gguf: general.architecture is \"gemma\", supported: llama, "));
+}
+
+json openmoe_8b() {
+  return json::parse(R"({"architectures": ["OpenMoeForCausalLM"], "model_type": "llama", "hidden_size": 2048,
+    "intermediate_size": 8192, "num_hidden_layers": 24, "num_attention_heads": 24, "num_key_value_heads": 24,
+    "head_dim": 128, "num_experts": 32, "moe_layer_interval": 6, "router_topk": 2,
+    "router_capacity_factor_train": 1.25, "router_capacity_factor_eval": 2.0, "router_min_capacity": 4,
+    "router_drop_tks": true, "router_noisy_policy": null, "hidden_act": "swiglu", "mlp_gated": true,
+    "rms_norm_eps": 1e-06, "rope_theta": 10000.0, "max_position_embeddings": 2048, "vocab_size": 256384,
+    "tie_word_embeddings": false, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 0})");
+}
+
+TEST(ReadSpec, OpenMoe) {
+  const ModelSpec spec = read_spec(hugging_face(openmoe_8b()));
+  EXPECT_EQ(spec.family, "openmoe");
+  EXPECT_EQ(spec.blocks.size(), 24u * 2 + 4);
+  EXPECT_NEAR(static_cast<double>(spec.parameters()), 11.86e9, 0.01e9);  // 8.7 billion as the report counts
+  EXPECT_EQ(attention(spec).scale, 1);
+  EXPECT_TRUE(spec.whole_prompts());
+  const auto& experts = spec.blocks[11];
+  EXPECT_EQ(experts.layer, 5);
+  EXPECT_EQ(std::get<MoeSpec>(experts.mixer).router.capacity->factor, 2);
+  EXPECT_FALSE(std::get<MoeSpec>(experts.mixer).router.renormalize);
+  EXPECT_TRUE(spec.blocks[12].extra);
+  EXPECT_EQ(spec.blocks[13].layer, 6);
+
+  // The first configurations had other names, and a chat model has token ids that are Llama's.
+  json early = openmoe_8b();
+  for (const auto& [later, name] :
+       {std::pair("router_topk", "topk"), std::pair("mlp_gated", "gated"),
+        std::pair("router_capacity_factor_eval", "capacity_factor_eval"),
+        std::pair("router_capacity_factor_train", "capacity_factor_train"),
+        std::pair("router_min_capacity", "min_capacity"), std::pair("router_drop_tks", "drop_tks")}) {
+    early[name] = early[later];
+    early.erase(later);
+  }
+  early["bos_token_id"] = 1;
+  early["eos_token_id"] = 2;
+  const ModelSpec same = read_spec(hugging_face(early));
+  EXPECT_EQ(same.bos, 0);
+  EXPECT_EQ(same.eos, std::vector<int32_t>{1});
+  EXPECT_EQ(same.notes.size(), 1u);
+  EXPECT_EQ(std::get<MoeSpec>(same.blocks[11].mixer).router.capacity->least, 4);
+}
+
+TEST(ReadSpec, OpenMoeRefusals) {
+  const auto message = [](const char* patch) {
+    json config = openmoe_8b();
+    config.update(json::parse(patch));
+    return message_of([&] { read_spec(hugging_face(config)); }).substr(sizeof("folder/config.json: ") - 1);
+  };
+  EXPECT_EQ(message(R"({"hidden_act": "silu"})"), "hidden_act is \"silu\", supported: swiglu");
+  EXPECT_EQ(message(R"({"mlp_gated": false})"), "mlp_gated is false, supported: true");
+  EXPECT_EQ(message(R"({"moe_layer_interval": 0})"), "experts stand in every 0th layer, expected a positive number");
+  EXPECT_EQ(message(R"({"router_topk": 3})"), "a token has 3 experts, expected 1 or 2");
+  EXPECT_EQ(message(R"({"num_experts": 1})"), "the number of experts for each token is 2, expected 1 to 1");
+  EXPECT_EQ(message(R"({"router_capacity_factor_eval": -1})"),
+            "the capacity factor of the experts is -1, expected 0 to 1e6");
+  EXPECT_EQ(message(R"({"router_min_capacity": 0})"), "the least capacity of an expert is 0, expected 1 to 2147483648");
+  EXPECT_EQ(message(R"({"num_attention_heads": 24, "head_dim": 127})"),
+            "the head dimension is 127, expected an even number");
+}
+
+json qwen3_moe() {
+  return json::parse(R"({"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "hidden_size": 2048,
+    "intermediate_size": 6144, "moe_intermediate_size": 768, "num_hidden_layers": 48, "num_attention_heads": 32,
+    "num_key_value_heads": 4, "head_dim": 128, "num_experts": 128, "num_experts_per_tok": 8, "norm_topk_prob": true,
+    "decoder_sparse_step": 1, "mlp_only_layers": [], "hidden_act": "silu", "rms_norm_eps": 1e-06, "rope_theta": 1000000.0,
+    "attention_bias": false, "sliding_window": null, "use_sliding_window": false, "max_window_layers": 48,
+    "max_position_embeddings": 40960, "vocab_size": 151936, "tie_word_embeddings": false, "bos_token_id": 151643,
+    "eos_token_id": 151645})");
+}
+
+TEST(ReadSpec, Qwen3MoeHasItsPublishedSize) {
+  const ModelSpec spec = read_spec(hugging_face(qwen3_moe()));
+  EXPECT_EQ(spec.parameters(), 30532122624);
+  EXPECT_NEAR(static_cast<double>(spec.active_parameters()), 3.35e9, 0.01e9);
+  EXPECT_EQ(attention(spec).query_key_norm, QueryKeyNorm::PerHead);
+}
+
+TEST(ReadSpec, QwenRefusals) {
+  const auto message = [](const char* patch) {
+    json config = qwen3_moe();
+    config.update(json::parse(patch));
+    return message_of([&] { read_spec(hugging_face(config)); }).substr(sizeof("folder/config.json: ") - 1);
+  };
+  EXPECT_EQ(message(R"({"use_sliding_window": true})"), "use_sliding_window is true, supported: false");
+  EXPECT_EQ(message(R"({"decoder_sparse_step": 0})"), "decoder_sparse_step is 0, supported: 1 to the 48 layers");
+  EXPECT_EQ(message(R"({"mlp_only_layers": [48]})"), "mlp_only_layers is [48], supported: layers from 0 to 47");
+  EXPECT_EQ(message(R"({"mlp_only_layers": 3})"), "mlp_only_layers is 3, supported: a list of layers");
+  EXPECT_EQ(message(R"({"num_experts_per_tok": 129})"),
+            "the number of experts for each token is 129, expected 1 to 128");
+  EXPECT_EQ(message(R"({"attention_bias": true})"), "attention_bias is true, supported: false");
+}
+
+TEST(Overrides, ChangeRopeAsTheFlagsSay) {
+  ModelSpec spec = read_spec(hugging_face(mixtral_8x7b()));
+  SpecOverrides overrides;
+  overrides.scaling = RopeScaling::Kind::Yarn;
+  overrides.factor = 4;
+  apply_overrides(spec, overrides);
+  RopeScaling scaling;
+  scaling.kind = RopeScaling::Kind::Yarn;
+  scaling.factor = 4;
+  scaling.original_context = 32768;
+  scaling.magnitude = 1 + 0.1 * std::log(4.0);
+  const RopeSpec expected = make_rope(RopePairing::HalfSplit, 128, 1e6, scaling);
+  EXPECT_EQ(attention(spec).rope.inverse_frequency, expected.inverse_frequency);
+  EXPECT_EQ(attention(spec).rope.magnitude, expected.magnitude);
+  EXPECT_EQ(spec.context, 131072);
+
+  spec = read_spec(hugging_face(mixtral_8x7b()));
+  apply_overrides(spec, {.scaling = std::nullopt, .factor = 2, .original_context = std::nullopt, .theta = 1e4});
+  EXPECT_EQ(attention(spec).rope.inverse_frequency[0], 0.5);
+  EXPECT_NEAR(attention(spec).rope.inverse_frequency[32], 0.005, 1e-9);
+  EXPECT_EQ(spec.context, 65536);
+
+  spec = read_spec(hugging_face(llama_3()));
+  apply_overrides(spec, {.scaling = RopeScaling::Kind::None, .factor = {}, .original_context = {}, .theta = {}});
+  EXPECT_EQ(attention(spec).rope.inverse_frequency, make_rope(RopePairing::HalfSplit, 64, 5e5).inverse_frequency);
+
+  spec = read_spec(hugging_face(mixtral_8x7b()));
+  EXPECT_EQ(
+      message_of([&] { apply_overrides(spec, {.scaling = {}, .factor = {}, .original_context = 4096, .theta = {}}); }),
+      "--yarn-orig-ctx goes with --rope-scaling yarn");
 }
 
 TEST(ReadSpec, FieldsNobodyKnowsAreNoted) {

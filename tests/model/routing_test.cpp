@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <tuple>
 
 namespace ostro {
 namespace {
@@ -75,6 +77,54 @@ TEST(Routing, LargeLogitsDoNotOverflow) {
 TEST(Routing, NotANumberChoosesValidExperts) {
   const Routing routing = route({NAN, NAN, NAN}, {3, 2, Score::Softmax, true, 1});
   for (const int32_t expert : routing.expert) EXPECT_TRUE(expert >= 0 && expert < 3);
+}
+
+// floor(2 * 1 * 5 / 4) = 2 places an expert. First choices 0 0 0 1 1, second choices 1 1 2 0 3.
+TEST(Routing, CapacityPlacesAllFirstChoicesBeforeSecondOnes) {
+  RouterSpec spec{4, 2, Score::Softmax, false, 1};
+  spec.capacity = CapacitySpec{1, 1};
+  const float nine = 9;
+  Routing routing = route({nine, 1, 0, 0, nine, 1, 0, 0, nine, 0, 1, 0, 1, nine, 0, 0, 0, nine, 0, 1}, spec);
+  Batch batch;
+  batch.positions = {0, 1, 2, 3, 4};
+  batch.sequences = {{0, 0, 5}};
+  drop_beyond_capacity(routing, spec, batch);
+  // Expert 0 is full for token 2, expert 1 for the second choices of 0 and 1, expert 0 for that of 3.
+  EXPECT_EQ(routing.dropped, (std::vector<uint8_t>{0, 1, 0, 1, 1, 0, 0, 1, 0, 0}));
+  for (size_t i = 0; i < routing.dropped.size(); ++i) EXPECT_EQ(routing.weight[i] == 0, routing.dropped[i] != 0);
+  ExpertRows rows;
+  sort_by_expert(rows, routing);
+  EXPECT_EQ(rows.first_row, (std::vector<int64_t>{0, 2, 4, 5, 6}));
+  EXPECT_EQ(rows.token, (std::vector<int64_t>{0, 1, 3, 4, 2, 4}));
+  EXPECT_EQ(rows.slot, (std::vector<int64_t>{0, 0, 1, 0, 0, 4, 2, 0, 3, 5}));
+
+  // Each row of a decode step, and each sequence, is counted by itself.
+  for (const bool steps : {false, true}) {
+    routing = route({nine, 1, 0, 0, nine, 1, 0, 0}, {4, 2, Score::Softmax, false, 1});
+    spec.capacity->least = 1;
+    batch.positions = {0, steps ? 1 : 0};
+    batch.sequences = steps ? std::vector<SequenceRows>{{0, 0, 2, true}}
+                            : std::vector<SequenceRows>{{0, 0, 1, false}, {1, 1, 1, false}};
+    drop_beyond_capacity(routing, spec, batch);
+    EXPECT_EQ(routing.dropped, (std::vector<uint8_t>{0, 0, 0, 0}));
+  }
+}
+
+TEST(Routing, CapacityIsEvenAndHasALeast) {
+  for (const auto& [tokens, least, room] : {std::tuple(7, 1, 4), std::tuple(4, 1, 2), std::tuple(3, 4, 4)}) {
+    RouterSpec spec{2, 1, Score::Softmax, false, 1};
+    spec.capacity = CapacitySpec{1, least};  // tokens / 2: 3 becomes 4, 2 stays, 1 becomes 2
+    std::vector<float> logits;
+    Batch batch;
+    for (int t = 0; t < tokens; ++t) {
+      logits.insert(logits.end(), {1, 0});
+      batch.positions.push_back(t);
+    }
+    batch.sequences = {{0, 0, tokens}};
+    Routing routing = route(logits, spec);
+    drop_beyond_capacity(routing, spec, batch);
+    EXPECT_EQ(std::ranges::count(routing.dropped, 0), std::min(tokens, room)) << tokens;
+  }
 }
 
 TEST(Routing, SortKeepsTheOrderOfTokensWithinAnExpert) {

@@ -213,7 +213,7 @@ TEST(TensorNames, EachFormatSpellsEachRole) {
     }
   }
   EXPECT_EQ(message_of([] { written_name(name_table(CheckpointFormat::Gguf, "mixtral"), Role::ExtraUp); }),
-            "the GGUF layout of the family mistral has no name for the second up projection");
+            "GGUF has no name for the second up projection in models of this family");
   EXPECT_EQ(expand("blk.{layer}.ffn_up.{expert}.weight", 3, 5), "blk.3.ffn_up.5.weight");
 }
 
