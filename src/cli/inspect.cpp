@@ -62,7 +62,8 @@ MixerText describe(const GqaSpec& gqa) {
 }
 
 MixerText describe(const DenseSpec& dense) {
-  return {fmt::format("dense feed-forward, {} wide", dense.inner), {{"kind", "dense"}, {"inner", dense.inner}}};
+  const char* gate = dense.activation == Activation::GatedSwiGlu ? ", its gate itself gated by SwiGLU" : "";
+  return {fmt::format("dense feed-forward, {} wide{}", dense.inner, gate), {{"kind", "dense"}, {"inner", dense.inner}}};
 }
 
 MixerText describe(const MoeSpec& moe) {
@@ -77,8 +78,15 @@ MixerText describe(const MoeSpec& moe) {
   if (router.selection_bias) rule += ", chosen with a bias that the weights leave out";
   rule += router.renormalize ? ", their weights divided by their sum" : ", their weights as they are";
   if (router.weight_scale != 1) rule += fmt::format(", times {}", router.weight_scale);
-  const std::string shared = moe.shared ? fmt::format(" and a shared one {} wide", moe.shared->inner) : "";
-  return {fmt::format("{} experts {} wide{}; router: {}", router.experts, moe.expert.inner, shared, rule),
+  if (router.capacity) {
+    rule += fmt::format("; an expert takes {} x {} x tokens / {} of a prompt, even and at least {}, and drops the rest",
+                        router.top_k, router.capacity->factor, router.experts, router.capacity->least);
+  }
+  const char* gated = moe.shared && moe.shared->gated ? " times a gate" : "";
+  const std::string shared = moe.shared ? fmt::format(" and a shared one {} wide{}", moe.shared->inner, gated) : "";
+  return {fmt::format("{} experts {} wide{}{}; router: {}", router.experts, moe.expert.inner,
+                      moe.expert.activation == Activation::GatedSwiGlu ? ", their gates gated by SwiGLU" : "", shared,
+                      rule),
           {{"kind", "moe"},
            {"inner", moe.expert.inner},
            {"experts", router.experts},
@@ -90,6 +98,7 @@ MixerText describe(const MoeSpec& moe) {
            {"groups", router.groups},
            {"groups_kept", router.groups_kept},
            {"shared", moe.shared ? ordered_json(moe.shared->inner) : ordered_json()},
+           {"capacity_factor", router.capacity ? ordered_json(router.capacity->factor) : ordered_json()},
            {"rule", rule}}};
 }
 

@@ -29,6 +29,7 @@ struct Recorder : RoutingObserver {
   struct Layer {
     std::vector<int32_t> expert;       // [n, k]
     std::vector<float> weight, score;  // [n, k], [n, experts]
+    std::vector<int32_t> dropped;      // [n, k] 0 or 1, or empty
     int64_t top_k = 0, experts = 0;
   };
   std::map<int64_t, Layer> routing;
@@ -41,6 +42,7 @@ struct Recorder : RoutingObserver {
     layer.expert.insert(layer.expert.end(), chunk.expert.begin(), chunk.expert.end());
     for (const double weight : chunk.weight) layer.weight.push_back(static_cast<float>(weight));
     layer.score.insert(layer.score.end(), chunk.score.begin(), chunk.score.end());
+    layer.dropped.insert(layer.dropped.end(), chunk.dropped.begin(), chunk.dropped.end());
   }
 };
 
@@ -71,6 +73,7 @@ std::vector<SafetensorsPlan> plan_tensors(const ModelSpec& spec, const LogitsFla
     plan.push_back({prefix + "expert", "I32", {tokens, moe->router.top_k}});
     plan.push_back({prefix + "weight", "F32", {tokens, moe->router.top_k}});
     plan.push_back({prefix + "score", "F32", {tokens, moe->router.experts}});
+    if (moe->router.capacity) plan.push_back({prefix + "dropped", "I32", {tokens, moe->router.top_k}});
   }
   for (int64_t layer = 0; flags.hidden && layer < spec.layers; ++layer)
     plan.push_back({fmt::format("hidden.{}", layer), "F32", {tokens, spec.width}});
@@ -88,6 +91,7 @@ void write_recorded(SafetensorsWriter& writer, const Recorder& recorder) {
     write_values(writer, prefix + "expert", layer.expert);
     write_values(writer, prefix + "weight", layer.weight);
     write_values(writer, prefix + "score", layer.score);
+    if (!layer.dropped.empty()) write_values(writer, prefix + "dropped", layer.dropped);
   }
   for (const auto& [layer, values] : recorder.hidden) write_values(writer, fmt::format("hidden.{}", layer), values);
 }
@@ -149,7 +153,9 @@ void add_logits(CLI::App& app) {
       ->type_name("OUT.safetensors")
       ->required()
       ->group("Output");
-  verb->add_flag("--routing", flags->routing, "Also routing.<layer>.expert, .weight [n, k] and .score [n, experts]")
+  verb->add_flag("--routing", flags->routing,
+                 "Also routing.<layer>.expert, .weight [n, k] and .score [n, experts]; .dropped [n, k] where experts "
+                 "have a capacity")
       ->group("Output");
   verb->add_flag("--hidden", flags->hidden, "Also hidden.<layer> [n, width], the residual stream after a layer")
       ->group("Output");

@@ -50,6 +50,15 @@ EngineOptions ModelFlags::engine_options() const {
   options.chunk = micro_batch;
   options.key_type = *dtype_from_name(key_type);
   options.value_type = *dtype_from_name(value_type);
+  using Kind = RopeScaling::Kind;
+  SpecOverrides& overrides = options.overrides;
+  if (rope_scaling == "none") overrides.scaling = Kind::None;
+  if (rope_scaling == "linear") overrides.scaling = Kind::Linear;
+  if (rope_scaling == "yarn") overrides.scaling = Kind::Yarn;
+  if (rope_scale > 0) overrides.factor = rope_scale;
+  if (rope_base > 0) overrides.theta = rope_base;
+  if (yarn_context > 0) overrides.original_context = yarn_context;
+  overrides.no_capacity = no_capacity;
   return options;
 }
 
@@ -70,6 +79,27 @@ void add_compute_flags(CLI::App& verb, ModelFlags& flags) {
       ->group(group);
 }
 
+// What is given over the model's own description.
+static void add_shape_flags(CLI::App& verb, ModelFlags& flags) {
+  const std::string group = "Over the model's own";
+  add_choice(verb, "--rope-scaling", flags.rope_scaling, {"none", "linear", "yarn"},
+             "How RoPE is stretched to a longer context")
+      ->default_str("")
+      ->group(group);
+  add_number(verb, "--rope-scale", flags.rope_scale, 1, 1e6, "By how much; without --rope-scaling linearly")
+      ->default_str("")
+      ->group(group);
+  add_integer(verb, "--yarn-orig-ctx", flags.yarn_context, 1, kMostPositions,
+              "YaRN: the context before stretching; the model's own where not given")
+      ->default_str("")
+      ->group(group);
+  add_number(verb, "--rope-freq-base", flags.rope_base, 1, 1e12, "Base of RoPE's frequencies")
+      ->default_str("")
+      ->group(group);
+  verb.add_flag("--no-capacity", flags.no_capacity, "Experts with a capacity take all tokens that choose them")
+      ->group(group);
+}
+
 void add_model_flags(CLI::App& verb, ModelFlags& flags) {
   add_model_flag(verb, flags.model);
   add_integer(verb, "-c,--ctx-size", flags.context, 0, kMostPositions, "Longest text in tokens; 0: the model's own")
@@ -79,6 +109,7 @@ void add_model_flags(CLI::App& verb, ModelFlags& flags) {
       ->default_str("physical cores")
       ->group("Computing");
   add_compute_flags(verb, flags);
+  add_shape_flags(verb, flags);
 }
 
 std::unique_ptr<Engine> open_engine(const ModelFlags& flags) {

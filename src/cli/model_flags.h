@@ -19,6 +19,11 @@ struct ModelFlags {
   int64_t context = EngineOptions::kDefaultContext;
   int64_t threads = 0, batch = 2048, micro_batch = 512;
   std::string key_type = "f16", value_type = "f16", compute = "auto";
+  // Over what the model says of itself; empty and 0: as it says.
+  std::string rope_scaling;
+  double rope_scale = 0, rope_base = 0;
+  int64_t yarn_context = 0;
+  bool no_capacity = false;
 
   EngineOptions engine_options() const;
 };

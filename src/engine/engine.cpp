@@ -19,6 +19,7 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 EngineOptions resolve(EngineOptions options, const ModelSpec& spec) {
   if (options.context == EngineOptions::kDefaultContext) options.context = std::min<int64_t>(4096, spec.context);
   if (options.context == 0) options.context = spec.context;
+  if (spec.whole_prompts()) options.chunk = options.step_tokens = options.context;
   options.chunk = std::min({options.chunk, options.step_tokens, options.context});
   options.step_tokens = std::max<int64_t>(options.step_tokens, options.sequences);
   return options;
@@ -86,9 +87,10 @@ MemoryNeed memory_need(const ModelSpec& spec, uint64_t weight_bytes, const Engin
         need.cache += bytes * static_cast<uint64_t>(positions) * static_cast<uint64_t>(options.sequences);
       }
     } else if (const auto* dense = std::get_if<DenseSpec>(&block.mixer)) {
-      floats = 2 * dense->inner;
+      floats = dense->gate_rows() + dense->inner;
     } else if (const auto* moe = std::get_if<MoeSpec>(&block.mixer)) {
-      floats = moe->router.top_k * 2 * (moe->expert.inner + spec.width) + 2 * moe->router.experts;
+      floats =
+          moe->router.top_k * (moe->expert.gate_rows() + moe->expert.inner + 2 * spec.width) + 2 * moe->router.experts;
       if (moe->shared) floats += 2 * moe->shared->inner + spec.width;
     }
     widest = std::max(widest, floats);
@@ -103,6 +105,7 @@ std::unique_ptr<Engine> Engine::open(const std::string& path, const EngineOption
   auto model = std::make_unique<Model>();
   model->store = open_weights(path);
   model->spec = read_spec(model->store);
+  apply_overrides(model->spec, options.overrides);
   check_memory(memory_need(model->spec, model->store.total_bytes(), options), path);
   model->weights = bind_weights(model->spec, model->store);
   std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(model->store);
@@ -122,13 +125,14 @@ Engine::Engine(std::unique_ptr<Model> model, std::unique_ptr<Tokenizer> tokenize
       cache_(
           std::make_unique<KvCache>(model_->spec, KvCacheOptions{options_.context, options_.chunk, options_.sequences,
                                                                  options_.key_type, options_.value_type})),
-      scheduler_({options_.step_tokens, options_.chunk, options_.sequences}) {}
+      scheduler_({options_.step_tokens, options_.chunk, options_.sequences, model_->spec.whole_prompts()}) {}
 
 std::vector<int32_t> Engine::encode_prompt(std::string_view text, bool parse_special) const {
   if (!tokenizer_)
     throw_error(ErrorKind::File, "{}: no tokenizer beside the model: give token ids", model_->store.path);
   std::vector<int32_t> ids;
-  if (tokenizer_->add_bos && tokenizer_->bos >= 0) ids.push_back(tokenizer_->bos);
+  const int32_t bos = spec().begins_with_bos ? spec().bos : tokenizer_->add_bos ? tokenizer_->bos : -1;
+  if (bos >= 0) ids.push_back(bos);
   const auto encoded = tokenizer_->encode(text, {.parse_special = parse_special});
   ids.insert(ids.end(), encoded.begin(), encoded.end());
   return ids;

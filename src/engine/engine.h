@@ -16,6 +16,7 @@
 #include "engine/stop_strings.h"
 #include "model/decoder.h"
 #include "model/load_model.h"
+#include "model/spec_overrides.h"
 #include "text/tokenizer.h"
 
 namespace ostro {
@@ -27,6 +28,7 @@ struct EngineOptions {
   int64_t chunk = 512;                // rows of one sequence in one forward
   int32_t sequences = 1;              // at a time
   DType key_type = DType::F16, value_type = DType::F16;
+  SpecOverrides overrides;  // applied by Engine::open
   // Called while weights are read ahead; may be null.
   std::function<void(uint64_t done, uint64_t total)> loading;
 

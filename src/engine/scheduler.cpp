@@ -46,7 +46,8 @@ std::vector<Scheduler::Admission> Scheduler::admit() {
     slot.tokens.clear();
     sequence.slot = best;
     // The last token always runs: its logits are wanted.
-    sequence.cached = std::min<int64_t>(best_shared, static_cast<int64_t>(sequence.tokens.size()) - 1);
+    const int64_t reusable = std::min<int64_t>(best_shared, static_cast<int64_t>(sequence.tokens.size()) - 1);
+    sequence.cached = options_.whole_prompts ? 0 : reusable;
     admitted.push_back({sequence.number, best, sequence.cached});
     running_.splice(running_.end(), waiting_, waiting_.begin());
   }
@@ -86,10 +87,14 @@ Scheduler::Step Scheduler::next_step() {
     }
   }
   for (auto* sequence : prompts) {
-    const int64_t count = std::min({sequence->pending(), options_.chunk, left});
+    int64_t count = std::min({sequence->pending(), options_.chunk, left});
+    if (options_.whole_prompts && count < sequence->pending()) {
+      if (sequence != prompts.front()) break;
+      count = sequence->pending();
+    }
     if (count == 0) break;
     append_rows(step, *sequence, count);
-    left -= count;
+    left = std::max<int64_t>(0, left - count);
   }
   return step;
 }

@@ -14,6 +14,8 @@ struct SchedulerOptions {
   int64_t step_tokens = 2048;  // most rows of one step
   int64_t chunk = 512;         // most rows of one sequence in one step
   int32_t slots = 1;           // sequences in the KV cache; at most step_tokens
+  // A prompt runs in one step, from its first token on, though the step has more rows than it should.
+  bool whole_prompts = false;
 };
 
 class Scheduler {
