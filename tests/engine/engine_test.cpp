@@ -51,6 +51,35 @@ TEST(Engine, RequestsTogetherGetWhatTheyGetAlone) {
   }
 }
 
+// Experts with a capacity drop tokens of long prompts; which ones, nothing but the prompt decides.
+TEST(Engine, PromptsRunWholeWhereExpertsHaveACapacity) {
+  EngineOptions options;
+  options.sequences = 2;
+  options.step_tokens = 11;
+  options.chunk = 5;
+  const auto engine = open("openmoe-drop", options);
+  EXPECT_EQ(engine->options().chunk, engine->options().context);
+  std::vector<int64_t> numbers;
+  std::vector<std::vector<int32_t>> prompts;
+  for (int32_t i = 0; i < 4; ++i) {
+    prompts.push_back(counted(i, 60 + 20 * static_cast<size_t>(i)));
+    numbers.push_back(engine->submit(greedy(prompts.back())));
+  }
+  while (engine->step()) {
+  }
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    EXPECT_EQ(engine->take(numbers[i])->tokens, open("openmoe-drop")->run(greedy(prompts[i])).tokens) << i;
+  }
+  // A prompt that begins as the last one did is read from its beginning.
+  prompts[3].resize(100);
+  const auto again = engine->run(greedy(prompts[3]));
+  EXPECT_EQ(again.cached_tokens, 0);
+  EXPECT_EQ(again.tokens, open("openmoe-drop")->run(greedy(prompts[3])).tokens);
+
+  options.overrides.no_capacity = true;
+  EXPECT_EQ(open("openmoe-drop", options)->options().chunk, 5);
+}
+
 TEST(Engine, ReusesTheCacheWithoutChangingTheResult) {
   // With and without a sliding window, whose ring may have lost what a reuse would need.
   for (const std::string name : {"mixtral", "mistral-swa"}) {

@@ -33,6 +33,22 @@ TEST(Scheduler, CutsAPromptIntoChunks) {
   EXPECT_EQ(step.batch.positions, std::vector<int64_t>{20});
 }
 
+TEST(Scheduler, WholePromptsAreNeverCut) {
+  Scheduler scheduler({.step_tokens = 10, .chunk = 8, .slots = 3, .whole_prompts = true});
+  const int64_t first = scheduler.add(count_from(0, 20));
+  scheduler.add(count_from(0, 5));
+  scheduler.add(count_from(50, 7));
+  scheduler.admit();
+  // The first one has the step to itself, and the two others do not fit in one.
+  for (const int64_t expected : {20, 5, 7}) {
+    EXPECT_EQ(scheduler.next_step().batch.rows(), expected);
+    if (expected == 20) scheduler.accept(first, 1);
+    if (expected == 20) scheduler.finish(first);
+  }
+  scheduler.add(count_from(0, 20));
+  for (const auto& admission : scheduler.admit()) EXPECT_EQ(admission.reusable, 0);
+}
+
 TEST(Scheduler, DecodingGoesBeforePrompts) {
   Scheduler scheduler({.step_tokens = 10, .chunk = 10, .slots = 2});
   const int64_t first = scheduler.add(count_from(0, 3));
