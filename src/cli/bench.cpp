@@ -273,6 +273,7 @@ void bench(const BenchFlags& flags) {
   const EngineOptions options = flags.model.engine_options();
   Bench runner{model, options};
   runner.options.chunk = std::min(options.chunk, options.step_tokens);
+  if (model.spec.whole_prompts()) runner.options.chunk = INT64_MAX;
   ordered_json results = ordered_json::array();
   double bandwidth = 0;
   for (size_t i = 0; i < tests.size(); ++i) {

@@ -1,5 +1,6 @@
 // `ostro inspect`: what a model is, how its files were understood, and whether its weights are finite.
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -49,6 +50,10 @@ MixerText describe(const GqaSpec& gqa) {
   if (gqa.query_key_norm == QueryKeyNorm::Whole) extras += "; queries and keys normalised before the heads are split";
   if (gqa.qkv_bias) extras += "; biases on queries, keys and values";
   if (gqa.output_bias) extras += "; bias on the output";
+  const double usual = 1 / std::sqrt(static_cast<double>(gqa.head_dim));
+  if (gqa.logit_cap == 0 && std::fabs(static_cast<double>(gqa.scale) / usual - 1) > 1e-5) {
+    extras += gqa.scale == 1 ? "; scores not scaled" : fmt::format("; scores times {}", gqa.scale);
+  }
   const char* pairing = gqa.rope.pairing == RopePairing::Interleaved ? "neighbours" : "halves";
   return {fmt::format("{} query heads, {} key-value heads of {}; RoPE base {} over {}; {}{}", gqa.query_heads,
                       gqa.kv_heads, gqa.head_dim, gqa.rope.theta, pairing,

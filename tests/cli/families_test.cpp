@@ -1,0 +1,107 @@
+// The table of families in README.md, through the program: each model is described in the words of its papers,
+// continues a text as its publishers' code does, and can be quantised. (Logits: tests/model/reference_test.cpp.)
+#include <gmock/gmock.h>
+
+#include <algorithm>
+
+#include "cli/support.h"
+#include "formats/safetensors.h"
+
+namespace ostro::test {
+namespace {
+
+using nlohmann::json;
+
+struct Family {
+  const char* model;      // a fixture's folder or file, committed or shared
+  const char* reference;  // the folder with its reference
+  const char* words;      // of `ostro inspect`
+};
+void PrintTo(const Family& family, std::ostream* out) { *out << family.model; }
+
+constexpr const char* kSoftmax = "softmax over the logits of all 8 experts, the 2 largest kept, their weights divided";
+constexpr const char* kWhole = "queries and keys normalised before the heads are split";
+constexpr const char* kPerHead = "queries and keys normalised per head";
+constexpr const char* kGated = "a shared one 80 wide times a gate";
+constexpr const char* kCapacity =
+    "an expert takes 2 x 1 x tokens / 8 of a prompt, even and at least 4, and drops the rest";
+
+constexpr Family kFamilies[] = {
+    {"mistral-swa", "mistral-swa", "window of 16 tokens"},
+    {"mistral-full-native-pth", "mistral-full", "all earlier tokens"},
+    {"mistral-full.gguf", "mistral-full", "all earlier tokens"},
+    {"mixtral", "mixtral", kSoftmax},
+    {"mixtral-native", "mixtral", kSoftmax},
+    {"mixtral.gguf", "mixtral", kSoftmax},
+    {"llama3", "llama3", "output tied to the embeddings"},
+    {"llama3.gguf", "llama3", "output tied to the embeddings"},
+    {"olmoe", "olmoe", kWhole},
+    {"olmoe.gguf", "olmoe", kWhole},
+    {"openmoe-drop", "openmoe-drop", kCapacity},
+    {"qwen2-moe", "qwen2-moe", kGated},
+    {"qwen2-moe.gguf", "qwen2-moe", kGated},
+    {"qwen3-moe-all", "qwen3-moe-all", kPerHead},
+    {"qwen3-moe-all.gguf", "qwen3-moe-all", kPerHead},
+};
+
+std::optional<std::filesystem::path> find_model(const std::string& name) {
+  const auto own = std::filesystem::path(OSTRO_SOURCE_DIR) / "tests/fixtures/models" / name;
+  if (std::filesystem::exists(own)) return own;
+  for (const char* folder : {"models", "models-relatives", "models-grok-openmoe"}) {
+    if (auto found = shared(std::string("fixtures/") + folder + "/" + name)) return found;
+  }
+  return std::nullopt;
+}
+
+std::vector<int32_t> reference_ids(const std::string& folder, const std::string& name) {
+  const auto file = open_safetensors((*find_model(folder) / "reference.safetensors").string());
+  const auto& bytes = file.tensors.at(name).bytes;
+  std::vector<int32_t> ids(bytes.size() / sizeof(int32_t));
+  std::memcpy(ids.data(), bytes.data(), bytes.size());
+  return ids;
+}
+
+class FamilyTest : public testing::TestWithParam<Family> {
+ protected:
+  void SetUp() override {
+    const auto found = find_model(GetParam().model);
+    if (!found) GTEST_SKIP() << "no fixture " << GetParam().model << " (set OSTRO_SHARED)";
+    model_ = found->string();
+    prompt_ = fmt::format("{}", fmt::join(reference_ids(GetParam().reference, "tokens"), ","));
+  }
+
+  std::string model_, prompt_;
+};
+
+TEST_P(FamilyTest, IsDescribed) {
+  const auto outcome = run_ostro({"inspect", model_});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, testing::HasSubstr(GetParam().words));
+}
+
+TEST_P(FamilyTest, ContinuesAsThePublishersCodeDoes) {
+  const auto outcome = run_ostro({"run", "-m", model_, "--tokens", prompt_, "-n", "24", "--temp", "0", "--ignore-eos",
+                                  "--compute", "f32", "-ctk", "f32", "-ctv", "f32", "--json"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_EQ(outcome.json()["tokens"].get<std::vector<int32_t>>(), reference_ids(GetParam().reference, "greedy"));
+}
+
+TEST_P(FamilyTest, IsQuantised) {
+  const std::string file = (temporary_folder() / "model.gguf").string();
+  const auto written = run_ostro({"quantize", model_, file, "--type", "q8_0"});
+  ASSERT_EQ(written.exit_code, 0) << written.err;
+  const auto outcome =
+      run_ostro({"run", "-m", file, "--tokens", prompt_, "-n", "8", "--temp", "0", "--ignore-eos", "--json"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_EQ(outcome.json()["tokens"].size(), 8u);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, FamilyTest, testing::ValuesIn(kFamilies), [](const auto& info) {
+  std::string name = info.param.model;
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return c == '-' || c == '.'; }, '_');
+  return name;
+});
+
+}  // namespace
+}  // namespace ostro::test
