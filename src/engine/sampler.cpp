@@ -23,8 +23,10 @@ bool before(const Candidate& a, const Candidate& b) { return a.logit > b.logit |
 
 // A token seen before has its logit divided (multiplied where negative) by the repeat penalty, and lowered by
 // count * frequency + presence.
+bool penalizes(const SamplingParams& params) {
+  return params.repeat_penalty != 1 || params.frequency_penalty != 0 || params.presence_penalty != 0;
+}
 void penalize(std::span<float> logits, const SamplingParams& params, std::span<const int32_t> recent) {
-  if (params.repeat_penalty == 1 && params.frequency_penalty == 0 && params.presence_penalty == 0) return;
   const size_t window =
       params.penalty_window < 0 ? recent.size() : std::min(recent.size(), static_cast<size_t>(params.penalty_window));
   std::unordered_map<int32_t, int64_t> counts;
@@ -38,14 +40,24 @@ void penalize(std::span<float> logits, const SamplingParams& params, std::span<c
   }
 }
 
-// The candidates that top-k leaves, sorted.
+// The candidates that top-k leaves, sorted. A heap with the worst on top: a token costs one comparison, and no memory
+// of the vocabulary's size is touched.
 std::vector<Candidate> take_top_k(std::span<const float> logits, int64_t top_k) {
-  std::vector<Candidate> all(logits.size());
-  for (size_t i = 0; i < logits.size(); ++i) all[i] = {static_cast<int32_t>(i), logits[i]};
-  const size_t keep = top_k <= 0 ? all.size() : std::min(all.size(), static_cast<size_t>(top_k));
-  std::partial_sort(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(keep), all.end(), before);
-  all.resize(keep);
-  return all;
+  const size_t keep = top_k <= 0 ? logits.size() : std::min(logits.size(), static_cast<size_t>(top_k));
+  std::vector<Candidate> best;
+  best.reserve(keep);
+  for (size_t i = 0; i < logits.size(); ++i) {
+    const Candidate candidate{static_cast<int32_t>(i), logits[i]};
+    if (best.size() == keep) {
+      if (!before(candidate, best.front())) continue;
+      std::ranges::pop_heap(best, before);
+      best.pop_back();
+    }
+    best.push_back(candidate);
+    std::ranges::push_heap(best, before);
+  }
+  std::ranges::sort_heap(best, before);
+  return best;
 }
 
 // Probabilities of logits / temperature. The first candidate has the largest logit.
@@ -106,12 +118,15 @@ void validate(const SamplingParams& params) {
 int32_t sample(std::span<const float> logits, const SamplingParams& params, uint64_t sequence, uint64_t position,
                std::span<const int32_t> recent) {
   CHECK(!logits.empty());
-  std::vector<float> adjusted(logits.begin(), logits.end());
-  penalize(adjusted, params, recent);
-  if (params.temperature == 0)
-    return static_cast<int32_t>(std::max_element(adjusted.begin(), adjusted.end()) - adjusted.begin());
+  std::vector<float> adjusted;
+  if (penalizes(params)) {
+    adjusted.assign(logits.begin(), logits.end());
+    penalize(adjusted, params, recent);
+    logits = adjusted;
+  }
+  if (params.temperature == 0) return static_cast<int32_t>(std::ranges::max_element(logits) - logits.begin());
 
-  std::vector<Candidate> candidates = take_top_k(adjusted, params.top_k);
+  std::vector<Candidate> candidates = take_top_k(logits, params.top_k);
   if (params.typical_p < 1) keep_typical(candidates, params.typical_p);
   if (params.top_p < 1) {
     softmax(candidates, 1);

@@ -195,7 +195,8 @@ TEST_P(Kernels, Int8ProductsOfEveryType) {
   for (int t = static_cast<int>(DType::Q4_0); t < kDTypes; ++t) {
     const auto type = static_cast<DType>(t);
     const int64_t block = info(type).block;
-    for (const int64_t width : {block, 3 * block, int64_t{1280}, block == 32 ? int64_t{1024 + 96} : 5 * block}) {
+    for (const int64_t width : {block, 3 * block, int64_t{1280}, block == 32 ? int64_t{1024 + 96} : 5 * block,
+                                block == 32 ? int64_t{576} : 2 * block}) {
       for (const int64_t outputs : {27, 32}) check_int8_products(table(), type, width, outputs);
     }
   }
