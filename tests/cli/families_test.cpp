@@ -96,6 +96,70 @@ TEST_P(FamilyTest, IsQuantised) {
   EXPECT_EQ(outcome.json()["tokens"].size(), 8u);
 }
 
+// What a model's files say of RoPE, said by flags instead.
+TEST(RopeFlags, SayWhatTheFilesSay) {
+  struct Flags {
+    const char* model;
+    std::vector<std::string> flags;
+  };
+  for (const auto& [name, flags] :
+       {Flags{"mistral-yarn", {"--rope-scaling", "yarn", "--rope-scale", "4", "--yarn-orig-ctx", "48"}},
+        Flags{"llama-linear", {"--rope-scaling", "linear", "--rope-scale", "4"}},
+        Flags{"llama-linear", {"--rope-scale", "4"}}}) {
+    const auto folder = temporary_folder() / "model";
+    std::filesystem::copy(model(name), folder, std::filesystem::copy_options::recursive);
+    json config = json::parse(slurp(folder / "config.json"));
+    config.erase("rope_scaling");
+    spit(folder / "config.json", config.dump());
+    const auto logits = [&](const std::string& path, const std::vector<std::string>& more) {
+      const std::string file = (temporary_folder() / "logits.safetensors").string();
+      std::vector<std::string> arguments = {"logits", "-m", path, "--tokens", "1,5,17,99,200,3,4,5", "-o", file};
+      arguments.insert(arguments.end(), more.begin(), more.end());
+      const auto outcome = run_ostro(arguments);
+      EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+      return slurp(file);
+    };
+    const std::string expected = logits(model(name), {});
+    EXPECT_EQ(logits(folder.string(), flags), expected) << name;
+    EXPECT_NE(logits(folder.string(), {}), expected) << name;
+    EXPECT_EQ(logits(model(name), {"--rope-scaling", "none"}), logits(folder.string(), {})) << name;
+    EXPECT_NE(logits(folder.string(), {"--rope-freq-base", "20000"}), logits(folder.string(), {})) << name;
+  }
+  expect_refused(run_ostro({"run", "-m", model("mixtral"), "-p", "a", "--yarn-orig-ctx", "48"}), 1,
+                 "--yarn-orig-ctx goes with --rope-scaling yarn");
+}
+
+// The pairs that found their expert full, in one piece and with -ub 5, which such a model overrides; none without it.
+TEST(Capacity, DroppedChoicesAreWritten) {
+  const std::string path = model("openmoe-drop"), file = (temporary_folder() / "logits.safetensors").string();
+  const std::string prompt = fmt::format("{}", fmt::join(reference_ids("openmoe-drop", "tokens"), ","));
+  const auto ids = [&](const std::string& name) {
+    const auto written = open_safetensors(file);
+    const auto& bytes = written.tensors.at(name).bytes;
+    std::vector<int32_t> values(bytes.size() / sizeof(int32_t));
+    std::memcpy(values.data(), bytes.data(), bytes.size());
+    return values;
+  };
+  for (const std::string ubatch : {"512", "5"}) {
+    const auto outcome = run_ostro({"logits", "-m", path, "--tokens", prompt, "-o", file, "--routing", "-ub", ubatch});
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    for (const std::string layer : {"1", "3"}) {
+      const auto dropped = ids("routing." + layer + ".dropped"), expert = ids("routing." + layer + ".expert");
+      std::vector<std::pair<int32_t, int32_t>> found, expected;
+      for (size_t i = 0; i < dropped.size(); ++i) {
+        if (dropped[i] != 0) found.emplace_back(static_cast<int32_t>(i / 2), expert[i]);
+      }
+      const auto flat = reference_ids("openmoe-drop", "routing." + layer + ".dropped");
+      for (size_t i = 0; i < flat.size(); i += 2) expected.emplace_back(flat[i], flat[i + 1]);
+      std::ranges::sort(found);
+      std::ranges::sort(expected);
+      EXPECT_EQ(found, expected) << "layer " << layer;
+    }
+  }
+  run_ostro({"logits", "-m", path, "--tokens", prompt, "-o", file, "--routing", "--no-capacity"});
+  EXPECT_FALSE(open_safetensors(file).tensors.contains("routing.1.dropped"));
+}
+
 INSTANTIATE_TEST_SUITE_P(All, FamilyTest, testing::ValuesIn(kFamilies), [](const auto& info) {
   std::string name = info.param.model;
   std::replace_if(
