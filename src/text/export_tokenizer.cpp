@@ -620,7 +620,7 @@ void describe_tokenizer(const WeightStore& store, int64_t vocab, GgufMetadata& m
     if (id >= 0) put(key, int64_t{id});
   };
   put("tokenizer.ggml.model", std::string(vocabulary.unigram ? "t5" : vocabulary.sentencepiece ? "llama" : "gpt2"));
-  if (vocabulary.remove_extra_whitespaces) put("tokenizer.ggml.remove_extra_whitespaces", true);
+  if (vocabulary.unigram) put("tokenizer.ggml.remove_extra_whitespaces", vocabulary.remove_extra_whitespaces);
   if (!vocabulary.charsmap.empty()) {
     std::vector<uint64_t> bytes;
     for (const char c : vocabulary.charsmap) bytes.push_back(static_cast<uint8_t>(c));

@@ -382,17 +382,8 @@ void read_unigram_added(const json& root, SentencePieceModel& out, const std::st
 
 // As SentencePiece itself would segment: the files are made from its models.
 std::unique_ptr<Tokenizer> unigram_from_json(const json& root, const json& config, const std::string& where) {
-  BpeSpec around;  // for what its template puts around a text
-  SentencePieceModel model = unigram_model_from_json(root, where);
-  for (size_t i = 0; i < model.pieces.size(); ++i) {
-    set_token(around, static_cast<int64_t>(i), model.pieces[i].text, TokenKind::Normal, model.pieces.size(), where);
-  }
-  read_post_processor(member(root, "post_processor"), around, where);
-  auto tokenizer = make_sentencepiece_tokenizer(std::move(model), where);
-  tokenizer->bos = around.bos;
-  tokenizer->eos = around.eos;
-  tokenizer->add_bos = around.add_bos;
-  tokenizer->add_eos = around.add_eos;
+  auto tokenizer = make_sentencepiece_tokenizer(unigram_model_from_json(root, where), where);
+  tokenizer->add_eos = tokenizer->eos >= 0;
   apply_config(config, *tokenizer, where);
   return tokenizer;
 }
@@ -407,6 +398,14 @@ SentencePieceModel unigram_model_from_json(const json& root, const std::string& 
   read_unigram_normalizer(member(root, "normalizer"), model, where);
   model.add_dummy_prefix = false;
   read_unigram_words(member(root, "pre_tokenizer"), model, where);
+  // The tokens that its template puts around a text.
+  BpeSpec around;
+  for (size_t i = 0; i < model.pieces.size(); ++i) {
+    set_token(around, static_cast<int64_t>(i), model.pieces[i].text, TokenKind::Normal, model.pieces.size(), where);
+  }
+  read_post_processor(member(root, "post_processor"), around, where);
+  model.bos = around.bos;
+  model.eos = around.eos;
   return model;
 }
 

@@ -7,6 +7,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "support/support.h"
+#include "text/base64.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_formats.h"
 
@@ -66,6 +67,38 @@ std::unique_ptr<Tokenizer> written(const WeightStore& store, CheckpointFormat fo
     write_file_atomically((fs::path(out.folder) / name).string(), text);
   }
   return load_tokenizer(out);
+}
+
+// Unigram models, with their tables of normalisation: file or tokenizer.json, GGUF, file.
+TEST(ExportTokenizer, UnigramModels) {
+  for (const std::string& line : read_lines(fixture("text/unigram.jsonl"))) {
+    const auto row = nlohmann::json::parse(line);
+    SCOPED_TRACE(row["name"].get<std::string>());
+    const bool json = row.contains("json");
+    const std::string content = json ? row["json"].dump() : from_base64(row["model_b64"].get<std::string>()).value();
+    const fs::path file = temporary_folder() / "tokenizer";
+    write_file_atomically(file.string(), content);
+    const WeightStore folder = folder_with(file, json ? "tokenizer.json" : "spiece.model");
+    const auto original = load_tokenizer(folder);
+    EXPECT_NE(original->describe().find("unigram"), std::string::npos);
+    EXPECT_EQ(tokenizer_files(folder, CheckpointFormat::HuggingFace, *std::make_unique<std::vector<std::string>>())
+                  .at(json ? "tokenizer.json" : "spiece.model"),
+              content);
+    // A model has more rows than its tokenizer has pieces.
+    const WeightStore gguf = as_gguf(folder, original->vocab_size() + 7);
+    EXPECT_EQ(gguf.gguf->text("tokenizer.ggml.model"), "t5");
+    const auto from_gguf = load_tokenizer(gguf), back = written(gguf, CheckpointFormat::HuggingFace);
+    EXPECT_EQ(from_gguf->vocab_size(), original->vocab_size() + 7);
+    EXPECT_EQ(back->vocab_size(), from_gguf->vocab_size());
+    EXPECT_EQ(from_gguf->eos, original->eos);
+    for (const auto& one : row["cases"]) {
+      const auto text = one["text"].get<std::string>();
+      const auto ids = original->encode(text);
+      EXPECT_EQ(from_gguf->encode(text), ids) << text;
+      EXPECT_EQ(back->encode(text), ids) << text;
+      EXPECT_EQ(back->decode(ids), from_gguf->decode(ids)) << text;
+    }
+  }
 }
 
 TEST(ExportTokenizer, SentencePieceModels) {
