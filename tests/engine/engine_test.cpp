@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "engine/memory.h"
 #include "support/support.h"
+#include "text/sentencepiece.h"
 
 namespace ostro {
 namespace {
@@ -78,6 +79,17 @@ TEST(Engine, PromptsRunWholeWhereExpertsHaveACapacity) {
 
   options.overrides.no_capacity = true;
   EXPECT_EQ(open("openmoe-drop", options)->options().chunk, 5);
+}
+
+// A T5 vocabulary names no BOS; a text begins with its padding token all the same.
+TEST(Engine, TextsBeginWithTheModelsOwnStart) {
+  SentencePieceModel pieces;
+  pieces.unigram = true;
+  pieces.pieces = {{"<pad>", 0, TokenKind::Control}, {"<unk>", 0, TokenKind::Unknown}, {"a", -1, TokenKind::Normal}};
+  pieces.add_dummy_prefix = false;
+  const Engine engine(load_model(test::fixture("models/openmoe-drop").string()),
+                      make_sentencepiece_tokenizer(pieces, "test"), {});
+  EXPECT_EQ(engine.encode_prompt("aa", false), (std::vector<int32_t>{0, 2, 2}));
 }
 
 TEST(Engine, ReusesTheCacheWithoutChangingTheResult) {
