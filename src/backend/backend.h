@@ -35,9 +35,10 @@ struct GroupedProduct {
 
 enum class NormKind : uint8_t { Rms, LayerNorm };  // LayerNorm without bias
 
-// How a gate and what it gates become one: silu(gate) * up, gelu(gate) * up with the tanh form of GELU, or
-// a * silu(b) * up for a gate [a, b] that is twice as wide.
-enum class Activation : uint8_t { SwiGlu, GeGlu, GatedSwiGlu };
+// How a gate and what it gates become one: silu(gate) * up; gelu(gate) * up with the tanh form of GELU;
+// a * silu(b) * up for a gate [a, b] that is twice as wide; or, with the gate cut at 7 and up at -7 and 7,
+// gate * sigmoid(1.702 gate) * (up + 1).
+enum class Activation : uint8_t { SwiGlu, GeGlu, GatedSwiGlu, ClampedSwiGlu };
 
 // RoPE: pair (a, b) at angle t becomes (a cos t - b sin t, b cos t + a sin t).
 enum class RopePairing : uint8_t { Interleaved, HalfSplit };  // (2i, 2i+1) or (i, i + dims/2)
@@ -54,9 +55,10 @@ struct KvRun {
 struct AttendShape {
   int64_t query_heads = 0, kv_heads = 0;  // query head h reads KV head h / (query_heads / kv_heads)
   int64_t key_dim = 0, value_dim = 0;
-  float scale = 1;      // score = scale * (q . k)
-  int64_t window = 0;   // keys with position > p - window; 0: all
-  float logit_cap = 0;  // score = cap * tanh(score / cap); 0: none
+  float scale = 1;                    // score = scale * (q . k)
+  int64_t window = 0;                 // keys with position > p - window; 0: all
+  float logit_cap = 0;                // score = cap * tanh(score / cap); 0: none
+  std::span<const float> sinks = {};  // of each query head one more score, of a key without a value; empty: none
   DType key_type = DType::F16, value_type = DType::F16;
   int64_t key_row_bytes = 0, key_head_bytes = 0;
   int64_t value_row_bytes = 0, value_head_bytes = 0;
@@ -105,6 +107,8 @@ class Backend {
   virtual void add(Rows out, Rows in) noexcept = 0;
   // out[r] += row, for every r
   virtual void add_row(Rows out, std::span<const float> row) noexcept = 0;
+  // out[r] += rows[e] for the rows r in [first_row[e], first_row[e + 1]); rows: [experts, out.width]
+  virtual void add_expert_rows(Rows out, std::span<const float> rows, std::span<const int64_t> first_row) noexcept = 0;
   // out[r] = in[index[r]]
   virtual void gather(Rows out, Rows in, std::span<const int64_t> index) noexcept = 0;
   // out[t] = sum over j, in order, of weight[t * top_k + j] * in[slot[t * top_k + j]]. Summed in float64 and rounded

@@ -158,6 +158,7 @@ class CpuBackend final : public Backend {
       args.value_dim = shape.value_dim;
       args.scale = shape.scale;
       args.logit_cap = shape.logit_cap;
+      if (!shape.sinks.empty()) args.sinks = shape.sinks.data() + task.kv_head * heads;
       args.window = shape.window;
       args.key_type = shape.key_type;
       args.value_type = shape.value_type;
@@ -180,7 +181,9 @@ class CpuBackend final : public Backend {
       });
       return;
     }
-    const auto apply = activation == Activation::SwiGlu ? kernels_.swiglu : kernels_.geglu;
+    const auto apply = activation == Activation::SwiGlu  ? kernels_.swiglu
+                       : activation == Activation::GeGlu ? kernels_.geglu
+                                                         : kernels_.clamped_swiglu;
     for_rows(out.rows, out.width, [&](int64_t r) { apply(out.row(r), gate.row(r), up.row(r), out.width); });
   }
 
@@ -202,6 +205,13 @@ class CpuBackend final : public Backend {
 
   void add_row(Rows out, std::span<const float> row) noexcept override {
     for_rows(out.rows, out.width, [&](int64_t r) { kernels_.add(out.row(r), row.data(), out.width); });
+  }
+
+  void add_expert_rows(Rows out, std::span<const float> rows, std::span<const int64_t> first_row) noexcept override {
+    for (size_t e = 0; e + 1 < first_row.size(); ++e) {
+      const auto width = static_cast<size_t>(out.width);
+      add_row(out.slice(first_row[e], first_row[e + 1] - first_row[e]), rows.subspan(e * width, width));
+    }
   }
 
   void gather(Rows out, Rows in, std::span<const int64_t> index) noexcept override {

@@ -294,6 +294,15 @@ TEST_P(Kernels, Rowwise) {
     table().geglu(ours.data(), wide.data(), b.data(), width);
     portable().geglu(theirs.data(), wide.data(), b.data(), width);
     expect_same_bits(ours, theirs, "geglu");
+    table().clamped_swiglu(ours.data(), wide.data(), b.data(), width);
+    portable().clamped_swiglu(theirs.data(), wide.data(), b.data(), width);
+    expect_same_bits(ours, theirs, "clamped_swiglu");
+    for (size_t i = 0; i < count; ++i) {
+      const double gate = std::min(7.0, static_cast<double>(wide[i])), up = std::clamp<double>(b[i], -7, 7);
+      const double expected = gate / (1 + std::exp(-1.702 * gate)) * (up + 1);
+      ASSERT_NEAR(ours[i], expected, 2e-6 * std::fabs(expected) + 1e-7) << gate;
+    }
+    table().geglu(ours.data(), wide.data(), b.data(), width);
     for (size_t i = 0; i < count; ++i) {
       const double x = wide[i], z = std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x);
       const double expected = 0.5 * x * (1 + std::tanh(z)) * b[i];
@@ -378,9 +387,11 @@ TEST_P(Kernels, Attention) {
   struct Case {
     int64_t heads, key_dim, value_dim, rows, first, window;
     float cap;
+    bool sinks = false;
   };
   for (const Case& c : {Case{4, 128, 128, 5, 0, 0, 0}, Case{3, 32, 48, 7, 150, 70, 0}, Case{3, 24, 24, 11, 60, 16, 0},
-                        Case{1, 40, 16, 9, 200, 100, 0}, Case{2, 64, 80, 3, 130, 0, 5.0f}}) {
+                        Case{1, 40, 16, 9, 200, 100, 0}, Case{2, 64, 80, 3, 130, 0, 5.0f},
+                        Case{4, 64, 64, 5, 90, 30, 0, true}, Case{8, 64, 64, 1, 130, 0, 0, true}}) {
     const int64_t positions = c.first + c.rows;
     const std::vector<float> keys = normals(10, positions * c.key_dim), values = normals(11, positions * c.value_dim),
                              query = normals(12, c.rows * c.heads * c.key_dim);
@@ -401,6 +412,8 @@ TEST_P(Kernels, Attention) {
     args.scale = 0.2f;
     args.logit_cap = c.cap;
     args.window = c.window;
+    const std::vector<float> sinks = normals(13, c.heads);
+    args.sinks = c.sinks ? sinks.data() : nullptr;
     args.key_type = args.value_type = DType::F32;
     args.runs = runs;
     args.run_count = 2;
@@ -426,7 +439,7 @@ TEST_P(Kernels, Attention) {
       const int64_t position = c.first + row / c.heads;
       const int64_t low = c.window > 0 ? std::max<int64_t>(0, position - c.window + 1) : 0;
       std::vector<double> p;
-      double total = 0;
+      double total = c.sinks ? std::exp(static_cast<double>(sinks[static_cast<size_t>(row % c.heads)])) : 0;
       for (int64_t key = low; key <= position; ++key) {
         double s = 0;
         for (int64_t d = 0; d < c.key_dim; ++d) {

@@ -53,6 +53,7 @@ struct AttendArgs {
   int64_t first_position;
   int64_t key_dim, value_dim;
   float scale, logit_cap;
+  const float* sinks;  // of each head one score that joins the softmax and brings no value; may be null
   int64_t window;
   DType key_type, value_type;
   // Run i: keys[i], values[i] point to this head's rows for positions [first[i], first[i] + count[i]).
@@ -90,6 +91,7 @@ struct KernelTable {
   void (*layer_norm)(float* out, const float* in, const float* weight, int64_t width, float eps);
   void (*swiglu)(float* out, const float* gate, const float* up, int64_t count);
   void (*geglu)(float* out, const float* gate, const float* up, int64_t count);
+  void (*clamped_swiglu)(float* out, const float* gate, const float* up, int64_t count);
   void (*add)(float* out, const float* in, int64_t count);
   // out[i] = sum over j, in order and in double, of weight[j] * in[row[j] * stride + i]
   void (*weighted_sum)(float* out, const float* in, int64_t stride, const int64_t* row, const double* weight,
