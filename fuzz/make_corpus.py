@@ -74,3 +74,29 @@ tensor = (
 put("pth", "state.pickle", b"\x80\x02ccollections\nOrderedDict\n)R(X\1\0\0\0w" + tensor + b"u}X\1\0\0\0v}sb.")
 put("pth", "parameter.pickle", b"\x80\x02}X\1\0\0\0wctorch._utils\n_rebuild_parameter\n(" + tensor + b"\x88}tRs.")
 put("pth", "system.pickle", b"\x80\x02cos\nsystem\nX\2\0\0\0id\x85R.")
+
+# Arrays as NumPy writes them, and 8-bit weights with their scales; no NumPy needed.
+def text(content):
+    return b"\x8c" + bytes([len(content)]) + content.encode()
+
+
+def name(module, attribute):
+    return text(module) + text(attribute) + b"\x93"
+
+
+def dtype(code, order="<"):
+    return name("numpy", "dtype") + code + b"\x89\x88\x87R(K\3" + text(order) + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb"
+
+
+def array(kind, shape, content):
+    sizes = b"(" + b"".join(b"K" + bytes([size]) for size in shape) + b"t"
+    start = name("numpy.core.multiarray", "_reconstruct") + name("numpy", "ndarray") + b"K\0\x85C\1b\x87R"
+    return start + b"(K\1" + sizes + kind + b"\x89B" + struct.pack("<I", len(content)) + content + b"tb"
+
+
+int8, brain = dtype(text("i1"), "|"), dtype(name("ml_dtypes", "bfloat16"))
+scaled = name("__main__", "QuantizedWeight8bit") + b")\x81}(" + text("weight") + array(int8, [64, 2], bytes(range(128)))
+scaled += text("scales") + array(brain, [2, 2], b"\x80\x3f" * 4) + b"ub"
+put("array_pickle", "floats", b"\x80\4" + array(dtype(text("f4")), [2, 1], bytes(8)) + b".")
+put("array_pickle", "scaled", b"\x80\4\x95" + bytes(8) + scaled + b".")
+put("array_pickle", "system", b"\x80\4" + name("os", "system") + text("id") + b"\x85R.")

@@ -32,6 +32,8 @@ std::string format_name(CheckpointFormat format) {
       return "config.json and tensors";
     case CheckpointFormat::Mistral:
       return "params.json and consolidated tensors";
+    case CheckpointFormat::NumberedPickles:
+      return "numbered pickles";
     case CheckpointFormat::Gguf:
       return "GGUF";
   }
@@ -54,6 +56,9 @@ MixerText describe(const GqaSpec& gqa) {
   if (gqa.logit_cap == 0 && std::fabs(static_cast<double>(gqa.scale) / usual - 1) > 1e-5) {
     extras += gqa.scale == 1 ? "; scores not scaled" : fmt::format("; scores times {}", gqa.scale);
   }
+  if (gqa.sinks) extras += "; an attention sink per head";
+  if (gqa.clip_qkv > 0) extras += fmt::format("; queries, keys and values clipped at {}", gqa.clip_qkv);
+  if (gqa.logit_cap > 0) extras += fmt::format("; scores times {}, capped at {}", gqa.scale, gqa.logit_cap);
   const char* pairing = gqa.rope.pairing == RopePairing::Interleaved ? "neighbours" : "halves";
   return {fmt::format("{} query heads, {} key-value heads of {}; RoPE base {} over {}; {}{}", gqa.query_heads,
                       gqa.kv_heads, gqa.head_dim, gqa.rope.theta, pairing,
@@ -63,25 +68,47 @@ MixerText describe(const GqaSpec& gqa) {
            {"kv_heads", gqa.kv_heads},
            {"head_dim", gqa.head_dim},
            {"rope_theta", gqa.rope.theta},
-           {"window", gqa.window > 0 ? ordered_json(gqa.window) : ordered_json()}}};
+           {"window", gqa.window > 0 ? ordered_json(gqa.window) : ordered_json()},
+           {"scale", gqa.scale},
+           {"logit_cap", gqa.logit_cap > 0 ? ordered_json(gqa.logit_cap) : ordered_json()},
+           {"clip_qkv", gqa.clip_qkv > 0 ? ordered_json(gqa.clip_qkv) : ordered_json()}}};
+}
+
+const char* name_of(Activation activation) {
+  switch (activation) {
+    case Activation::SwiGlu:
+      return "SwiGLU";
+    case Activation::GeGlu:
+      return "GeGLU, tanh form";
+    case Activation::GatedSwiGlu:
+      return "SwiGLU as the gate of a gate";
+    case Activation::ClampedSwiGlu:
+      break;
+  }
+  return "clamped SwiGLU";
 }
 
 MixerText describe(const DenseSpec& dense) {
-  const char* gate = dense.activation == Activation::GatedSwiGlu ? ", its gate itself gated by SwiGLU" : "";
-  return {fmt::format("dense feed-forward, {} wide{}", dense.inner, gate), {{"kind", "dense"}, {"inner", dense.inner}}};
+  return {fmt::format("dense feed-forward ({}), {} wide", name_of(dense.activation), dense.inner),
+          {{"kind", "dense"}, {"inner", dense.inner}, {"activation", name_of(dense.activation)}}};
 }
 
 MixerText describe(const MoeSpec& moe) {
   const RouterSpec& router = moe.router;
-  const char* score = router.score == Score::Softmax ? "softmax" : "sigmoid";
-  std::string rule =
-      fmt::format("{} over the logits of all {} experts, the {} largest kept", score, router.experts, router.top_k);
+  const bool logit = router.score == Score::Logit;
+  const char* score = logit ? "logit" : router.score == Score::Softmax ? "softmax" : "sigmoid";
+  std::string rule = logit ? fmt::format("the {} largest logits of {} experts kept", router.top_k, router.experts)
+                           : fmt::format("{} over the logits of all {} experts, the {} largest kept", score,
+                                         router.experts, router.top_k);
+  if (router.bias) rule += ", with a bias";
   if (router.groups > 1) {
     rule += fmt::format(" in the {} best of {} groups ({})", router.groups_kept, router.groups,
                         router.group_rank == GroupRank::Max ? "by their best" : "by the sum of their two best");
   }
   if (router.selection_bias) rule += ", chosen with a bias that the weights leave out";
-  rule += router.renormalize ? ", their weights divided by their sum" : ", their weights as they are";
+  rule += logit                ? ", their weights a softmax over these alone"
+          : router.renormalize ? ", their weights divided by their sum"
+                               : ", their weights as they are";
   if (router.weight_scale != 1) rule += fmt::format(", times {}", router.weight_scale);
   if (router.capacity) {
     rule += fmt::format("; an expert takes {} x {} x tokens / {} of a prompt, even and at least {}, and drops the rest",
@@ -89,11 +116,11 @@ MixerText describe(const MoeSpec& moe) {
   }
   const char* gated = moe.shared && moe.shared->gated ? " times a gate" : "";
   const std::string shared = moe.shared ? fmt::format(" and a shared one {} wide{}", moe.shared->inner, gated) : "";
-  return {fmt::format("{} experts {} wide{}{}; router: {}", router.experts, moe.expert.inner,
-                      moe.expert.activation == Activation::GatedSwiGlu ? ", their gates gated by SwiGLU" : "", shared,
-                      rule),
+  return {fmt::format("{} experts ({}{}) {} wide{}; router: {}", router.experts, name_of(moe.expert.activation),
+                      moe.expert.bias ? " with biases" : "", moe.expert.inner, shared, rule),
           {{"kind", "moe"},
            {"inner", moe.expert.inner},
+           {"activation", name_of(moe.expert.activation)},
            {"experts", router.experts},
            {"top_k", router.top_k},
            {"score", score},
@@ -107,6 +134,8 @@ MixerText describe(const MoeSpec& moe) {
            {"rule", rule}}};
 }
 
+const char* name_of(NormKind kind) { return kind == NormKind::Rms ? "RMSNorm" : "LayerNorm without bias"; }
+
 // Runs of layers whose blocks are the same.
 struct LayerRun {
   int64_t first = 0, last = 0;
@@ -118,6 +147,10 @@ std::vector<LayerRun> layer_runs(const ModelSpec& spec) {
   for (const auto& block : spec.blocks) {
     if (layers.empty() || layers.back().first != block.layer) layers.push_back({block.layer, block.layer, {}});
     layers.back().blocks.push_back(std::visit([](const auto& mixer) { return describe(mixer); }, block.mixer));
+    MixerText& text = layers.back().blocks.back();
+    text.data["norm"] = name_of(block.norm.kind);
+    text.data["post_norm"] = block.post_norm ? ordered_json(name_of(block.post_norm->kind)) : ordered_json();
+    if (block.post_norm) text.words += "; its output normed before it is added";
   }
   auto same = [](const LayerRun& a, const LayerRun& b) {
     return std::equal(a.blocks.begin(), a.blocks.end(), b.blocks.begin(), b.blocks.end(),
@@ -183,6 +216,9 @@ ordered_json as_json(const Facts& facts, bool tensors) {
                       {"vocab", spec.vocab},
                       {"context", spec.context},
                       {"tied_embeddings", spec.tied_embeddings},
+                      {"norm", name_of(spec.final_norm.kind)},
+                      {"embedding_scale", spec.embedding_scale},
+                      {"logit_scale", spec.logit_scale},
                       {"parameters", spec.parameters()},
                       {"active_parameters", spec.active_parameters()},
                       {"bytes", store.total_bytes()},
@@ -230,6 +266,10 @@ std::string as_text(const Facts& facts, bool tensors) {
   line("family", spec.family);
   line("shape", fmt::format("{} layers, width {}, vocabulary {}{}", spec.layers, spec.width, spec.vocab,
                             spec.tied_embeddings ? ", output tied to the embeddings" : ""));
+  std::string norms = fmt::format("{}, epsilon {}", name_of(spec.final_norm.kind), spec.final_norm.eps);
+  if (spec.embedding_scale != 1) norms += fmt::format("; embeddings times {}", spec.embedding_scale);
+  if (spec.logit_scale != 1) norms += fmt::format("; logits times {}", spec.logit_scale);
+  line("norms", norms);
   for (const auto& run : facts.runs) {
     std::string label =
         run.first == run.last ? fmt::format("layer {}", run.first) : fmt::format("{} to {}", run.first, run.last);

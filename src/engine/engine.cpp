@@ -103,7 +103,7 @@ MemoryNeed memory_need(const ModelSpec& spec, uint64_t weight_bytes, const Engin
 std::unique_ptr<Engine> Engine::open(const std::string& path, const EngineOptions& options) {
   const auto start = Clock::now();
   auto model = std::make_unique<Model>();
-  model->store = open_weights(path);
+  model->store = open_named_weights(path);
   model->spec = read_spec(model->store);
   apply_overrides(model->spec, options.overrides);
   check_memory(memory_need(model->spec, model->store.total_bytes(), options), path);

@@ -7,7 +7,9 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/threads.h"
 #include "formats/json_file.h"
+#include "formats/numbered_weights.h"
 #include "formats/safetensors.h"
 #include "formats/torch_file.h"
 #include "formats/untrusted.h"
@@ -93,7 +95,10 @@ class Opener {
     store_.folder = folder;
   }
 
-  WeightStore take() { return std::move(store_); }
+  WeightStore take() {
+    join_mxfp4();
+    return std::move(store_);
+  }
 
   void open_folder(const std::string& named_file) {
     names_ = list_folder(store_.folder);
@@ -119,6 +124,8 @@ class Opener {
       }
     } else if (gguf.size() == 1 && named_file.empty()) {
       open_gguf(gguf.front());
+    } else if (const auto numbered = numbered_folder(); numbered && named_file.empty()) {
+      open_numbered(*numbered);
     } else {
       explain_missing(hugging_face, native, gguf);
     }
@@ -186,6 +193,47 @@ class Opener {
     return store_.files.back();
   }
 
+  // The folder with tensor00000_000, seen from the one that was named.
+  std::optional<std::string> numbered_folder() const {
+    for (const char* below : {"", "ckpt-0", "checkpoints/ckpt-0"}) {
+      std::error_code ignored;
+      if (fs::exists(fs::path(store_.folder) / below / numbered_name(0), ignored)) return below;
+    }
+    return std::nullopt;
+  }
+
+  static std::string numbered_name(size_t number) { return fmt::format("tensor{:05}_000", number); }
+
+  void open_numbered(const std::string& below) {
+    store_.format = CheckpointFormat::NumberedPickles;
+    const std::string checkpoint = (fs::path(store_.folder) / below).string();
+    // Side files may lie beside the weights or up to two folders above.
+    for (const char* above : {".", "..", "../.."}) {
+      const fs::path folder = fs::path(store_.folder) / above;
+      std::error_code ignored;
+      if (!fs::exists(folder / "config.json", ignored) && !fs::exists(folder / "tokenizer.model", ignored)) continue;
+      store_.folder = folder.lexically_normal().string();
+      break;
+    }
+    if (fs::exists(fs::path(store_.folder) / "config.json")) {
+      store_.config = read_json_file(in_folder("config.json"));
+    }
+    size_t count = 0;
+    for (const std::string& name : list_folder(checkpoint)) {
+      if (!name.starts_with("tensor")) continue;
+      if (name != numbered_name(count)) {
+        throw_error(ErrorKind::File, "{}: {} is there, expected {} next", checkpoint, name, numbered_name(count));
+      }
+      store_.files.push_back(std::make_shared<const MappedFile>((fs::path(checkpoint) / name).string()));
+      const MappedFile& file = *store_.files.back();
+      NumberedTensor tensor =
+          numbered_tensor(parse_array_pickle(file.bytes(), file.path()), name, file.path(), default_threads());
+      if (tensor.copy) store_.copies.push_back(std::move(tensor.copy));
+      add(std::move(tensor.entry));
+      ++count;
+    }
+  }
+
   void add(TensorEntry tensor) {
     const size_t alignment = tensor.dtype == DType::F32 ? 4 : 2;
     if (reinterpret_cast<uintptr_t>(tensor.bytes.data()) % alignment != 0) {
@@ -202,6 +250,10 @@ class Opener {
   void add_safetensors(const std::string& name) {
     const auto file = map(name);
     for (auto& [tensor_name, tensor] : parse_safetensors(file->bytes(), file->path()).tensors) {
+      if (tensor.dtype == "U8") {
+        bytes_.emplace(tensor_name, std::pair(std::move(tensor), file->path()));
+        continue;
+      }
       const auto type = dtype_from_safetensors(tensor.dtype);
       if (!type) {
         throw_error(ErrorKind::File, "{}: tensor '{}' has dtype {}, expected F32, F16 or BF16", file->path(),
@@ -322,8 +374,53 @@ class Opener {
                 folder);
   }
 
+  // MXFP4 in two tensors of bytes: <name>_blocks [.., groups, 16] with the inputs 2i and 2i + 1 of a group of 32 in
+  // byte i, and <name>_scales [.., groups]. Becomes <name>_blocks [.., 32 groups] of that type.
+  void join_mxfp4() {
+    constexpr std::string_view kBlocks = "_blocks", kScales = "_scales";
+    for (const auto& [name, found] : bytes_) {
+      const auto& [blocks, file] = found;
+      const bool is_scales = name.ends_with(kScales);
+      const std::string stem = name.substr(0, name.size() - kBlocks.size());
+      const auto scales = bytes_.find(stem + std::string(is_scales ? kBlocks : kScales));
+      if (!(is_scales || name.ends_with(kBlocks)) || scales == bytes_.end()) {
+        throw_error(ErrorKind::File,
+                    "{}: tensor '{}' has dtype U8, expected F32, F16, BF16, or MXFP4 as a pair of blocks and scales",
+                    file, name);
+      }
+      if (is_scales) continue;
+      TensorEntry entry{name, DType::MXFP4, scales->second.first.shape, {}, file};
+      entry.shape.push_back(16);
+      if (entry.shape != blocks.shape || entry.shape.size() < 3) {
+        throw_error(ErrorKind::File,
+                    "{}: tensor '{}' has the shape {}, its scales {}, expected the scales' and 16 more", file, name,
+                    shape_text(blocks.shape), shape_text(scales->second.first.shape));
+      }
+      entry.shape.pop_back();
+      if (entry.shape.back() > INT64_MAX / 32) throw_error(ErrorKind::File, "{}: tensor '{}' is too long", file, name);
+      entry.shape.back() *= 32;
+      const auto copy = std::make_shared<std::vector<std::byte>>(tensor_bytes(DType::MXFP4, entry.shape, file));
+      repack_mxfp4(*copy, blocks.bytes, scales->second.first.bytes);
+      entry.bytes = *copy;
+      store_.copies.push_back(copy);
+      add(std::move(entry));
+    }
+  }
+
+  // To a scale, then bytes with the inputs i and i + 16.
+  static void repack_mxfp4(std::span<std::byte> out, std::span<const std::byte> blocks,
+                           std::span<const std::byte> scales) {
+    for (size_t block = 0; block < scales.size(); ++block) {
+      const auto packed = blocks.subspan(16 * block, 16);
+      const auto code = [&](size_t i) { return packed[i / 2] >> (i % 2 == 0 ? 0 : 4) & std::byte{15}; };
+      out[17 * block] = scales[block];
+      for (size_t i = 0; i < 16; ++i) out[17 * block + 1 + i] = code(i) | code(i + 16) << 4;
+    }
+  }
+
   WeightStore store_;
-  std::vector<std::string> names_;  // of the files in the folder
+  std::vector<std::string> names_;                                          // of the files in the folder
+  std::map<std::string, std::pair<SafetensorsTensor, std::string>> bytes_;  // tensors of bytes, and their files
 };
 
 }  // namespace

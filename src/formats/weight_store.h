@@ -19,13 +19,14 @@
 
 namespace ostro {
 
-enum class CheckpointFormat { HuggingFace, Mistral, Gguf };
+// NumberedPickles: a tensor a file, tensor00000_000, ... (formats/numbered_weights.h); what JAX programs leave.
+enum class CheckpointFormat { HuggingFace, Mistral, Gguf, NumberedPickles };
 
 struct WeightStore {
   CheckpointFormat format = CheckpointFormat::HuggingFace;
   std::string path;                            // what the user named
   std::string folder;                          // where side files (tokenizer, templates) lie
-  nlohmann::json config;                       // config.json or params.json; null for GGUF
+  nlohmann::json config;                       // config.json or params.json; null for GGUF, or when absent
   nlohmann::json generation_config;            // generation_config.json; null if absent
   std::optional<GgufMetadata> gguf;            // metadata of a GGUF file (of the first split)
   std::map<std::string, TensorEntry> tensors;  // by the file's own names
@@ -37,9 +38,9 @@ struct WeightStore {
 };
 
 // Opens a GGUF file (or any part of a split one), a safetensors / torch / config file inside its folder, or a folder
-// that holds one of the layouts. A folder with both a Hugging Face and a Mistral layout is read as Hugging Face's,
-// unless the path names a file of the latter.
-// Throws Error(File), Error(Io).
+// that holds one of the layouts (numbered pickles may lie in its ckpt-0 or checkpoints/ckpt-0). A folder with both a
+// Hugging Face and a Mistral layout is read as Hugging Face's, unless the path names a file of the latter. Throws
+// Error(File), Error(Io).
 WeightStore open_weights(const std::string& path);
 
 }  // namespace ostro

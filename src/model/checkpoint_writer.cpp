@@ -16,6 +16,7 @@
 #include "model/tensor_names.h"
 #include "model/write_spec.h"
 #include "tensor/quant.h"
+#include "tensor/transpose.h"
 #include "text/export_tokenizer.h"
 
 namespace ostro {
@@ -91,10 +92,7 @@ class Planner {
     }
     visit_vectors(model_.spec, model_.weights, [&](const TensorId& id, std::span<const float> values) {
       const DType type = id.role == Role::SelectionBias ? DType::F32 : norm_type(values);
-      const auto count = static_cast<int64_t>(values.size());
-      const bool row = written_name(names_, id.role).packing == Packing::Row;
-      OutputTensor& tensor = add(id, row ? std::vector<int64_t>{1, count} : std::vector<int64_t>{count}, type);
-      tensor.parts.push_back({id, vector_matrix(values), {}});
+      add_vector(id, values, type);
     });
     visit_matrices(model_.spec, model_.weights,
                    [&](const TensorId& id, const Matrix& matrix) { add_matrix(id, matrix); });
@@ -154,6 +152,28 @@ class Planner {
     return tensors_.back();
   }
 
+  void add_vector(const TensorId& id, std::span<const float> values, DType type) {
+    const TensorName& how = written_name(names_, id.role);
+    const auto size = static_cast<int64_t>(values.size());
+    Part part{id, vector_matrix(values), {}};
+    if (how.packing == Packing::Whole || how.packing == Packing::Row) {
+      const bool row = how.packing == Packing::Row;
+      add(id, row ? std::vector<int64_t>{1, size} : std::vector<int64_t>{size}, type).parts.push_back(std::move(part));
+      return;
+    }
+    if (how.packing != Packing::Experts) cannot_join(id);
+    if (id.expert == 0) add(id, {0, size}, type);
+    const auto found = std::ranges::find(tensors_, expand(how.pattern, id.layer, id.expert), &OutputTensor::name);
+    CHECK(found != tensors_.end());
+    ++found->shape.front();
+    found->parts.push_back(std::move(part));
+  }
+
+  [[noreturn]] void cannot_join(const TensorId& id) const {
+    throw_error(ErrorKind::File,
+                "{}: this layout alternates its rows with others, which ostro reads but does not write", to_text(id));
+  }
+
   void add_matrix(const TensorId& id, const Matrix& matrix) {
     Part part{id, matrix, {}};
     if (id.role == Role::Query || id.role == Role::Key) {
@@ -161,32 +181,50 @@ class Planner {
       const RopePairing to = names_.row_order;
       if (gqa.rope.pairing != to) part.row_of = reorder_heads(matrix.rows, gqa, to);
     }
-    const Packing packing = written_name(names_, id.role).packing;
-    part.transposed = packing == Packing::ExpertsTransposed;
-    const bool joined = packing == Packing::Experts || part.transposed;
-    CHECK(packing == Packing::Whole || joined);
-    if (joined && id.expert > 0) {
-      join_experts(id, std::move(part));
+    const TensorName& how = written_name(names_, id.role);
+    const std::vector<int64_t> shape = packed_shape(how.packing, matrix);
+    if (shape.empty()) cannot_join(id);
+    part.transposed = how.packing == Packing::ExpertColumns || how.packing == Packing::ExpertsTransposed;
+    const std::string name = expand(how.pattern, id.layer, id.expert);
+    const auto found = std::ranges::find(tensors_, name, &OutputTensor::name);
+    if (found == tensors_.end()) {
+      add(id, shape, matrix_type(id, matrix)).parts.push_back(std::move(part));
       return;
     }
-    OutputTensor& tensor = add(id, {matrix.rows, matrix.cols}, matrix_type(id, matrix));
-    if (part.transposed) tensor.shape = {matrix.cols, matrix.rows};
-    if (joined) tensor.shape.insert(tensor.shape.begin(), 1);
-    tensor.parts.push_back(std::move(part));
-  }
-
-  // Experts of files with a tensor each may have types of their own; merged they share the first one's, unless that
-  // would lose something.
-  void join_experts(const TensorId& id, Part part) {
-    const std::string name = expand(written_name(names_, id.role).pattern, id.layer, id.expert);
-    const auto found = std::ranges::find(tensors_, name, &OutputTensor::name);
-    CHECK(found != tensors_.end());
+    // The tensor holds several matrices. In the source they may have types of their own; here they share the first
+    // one's, unless that would lose something.
     if (!options_.mix && kept_type(part.matrix) != found->type) {
-      throw_error(ErrorKind::File, "{}: the experts are {} and {}, expected one type; choose one with --type",
+      throw_error(ErrorKind::File, "{}: {} and {} are to be one tensor, expected one type; choose one with --type",
                   to_text(id), info(found->type).name, info(part.matrix.dtype).name);
     }
-    ++found->shape.front();
+    found->shape.front() += shape.front();
     found->parts.push_back(std::move(part));
+  }
+
+  // The shape of a tensor with this matrix alone; further ones are added to the first size. Empty: not written.
+  static std::vector<int64_t> packed_shape(Packing packing, const Matrix& matrix) {
+    switch (packing) {
+      case Packing::Whole:
+      case Packing::ExpertRows:
+      case Packing::QueryKeyValueRows:
+        break;
+      case Packing::Experts:
+        return {1, matrix.rows, matrix.cols};
+      case Packing::ExpertColumns:
+        return {matrix.cols, matrix.rows};
+      case Packing::ExpertsTransposed:
+        return {1, matrix.cols, matrix.rows};
+      case Packing::ExpertsFirstHalf:
+      case Packing::ExpertsSecondHalf:
+      case Packing::ExpertsEvenRows:
+      case Packing::ExpertsOddRows:
+      case Packing::ExpertsEvenColumns:
+      case Packing::ExpertsOddColumns:
+      case Packing::Transposed:
+      case Packing::Row:
+        return {};
+    }
+    return {matrix.rows, matrix.cols};
   }
 
   const Model& model_;
@@ -207,41 +245,48 @@ class Streamer {
 
   // False when progress said stop.
   bool write(const OutputTensor& tensor) {
-    for (const Part& given : tensor.parts) {
-      const Part part = given.transposed ? transposed(given) : given;
+    for (const Part& part : tensor.parts) {
+      if (part.transposed) {
+        if (!write_transposed(tensor, part)) return false;
+        continue;
+      }
       const int64_t bytes = row_bytes(tensor.type, part.matrix.cols);
       const int64_t chunk = std::clamp<int64_t>(kChunkBytes / bytes, 1, part.matrix.rows);
       for (int64_t first = 0; first < part.matrix.rows; first += chunk) {
         const int64_t rows = std::min(chunk, part.matrix.rows - first);
         const auto size = static_cast<size_t>(rows * bytes);
-        if (part.row_of.empty() && part.matrix.dtype == tensor.type) {
+        const bool lies_so = part.matrix.dtype == tensor.type && part.matrix.row_bytes == bytes;
+        if (part.row_of.empty() && lies_so) {
           sink_(tensor.name, std::span(part.matrix.row(first), size));
         } else {
           buffer_.resize(size);
           convert(tensor, part, first, rows);
           sink_(tensor.name, buffer_);
         }
-        done_ += static_cast<uint64_t>(rows * part.matrix.row_bytes);
-        if (options_.progress && !options_.progress(done_)) return false;
+        if (!advance(rows * row_bytes(part.matrix.dtype, part.matrix.cols))) return false;
       }
     }
     return true;
   }
 
  private:
-  // The same part with its columns as rows, in float32.
-  Part transposed(const Part& part) {
-    const Matrix& from = part.matrix;
-    std::vector<float> row(static_cast<size_t>(from.cols));
-    transposed_.resize(static_cast<size_t>(from.rows * from.cols));
-    for (int64_t r = 0; r < from.rows; ++r) {
-      dequantize_row(from.dtype, from.row(r), row);
-      for (int64_t c = 0; c < from.cols; ++c) {
-        transposed_[static_cast<size_t>(c * from.rows + r)] = row[static_cast<size_t>(c)];
-      }
-    }
-    const auto* data = reinterpret_cast<const std::byte*>(transposed_.data());
-    return {part.id, {data, DType::F32, from.cols, from.rows, row_bytes(DType::F32, from.rows)}, {}, false};
+  bool advance(int64_t bytes) {
+    done_ += static_cast<uint64_t>(bytes);
+    return !options_.progress || options_.progress(done_);
+  }
+
+  // One expert's matrix at once: tensors of this kind are floats.
+  bool write_transposed(const OutputTensor& tensor, const Part& part) {
+    CHECK(!is_quantized(tensor.type) && part.row_of.empty());
+    const Matrix& matrix = part.matrix;
+    const auto size = static_cast<size_t>(matrix.rows * row_bytes(tensor.type, matrix.cols));
+    buffer_.resize(size);
+    convert(tensor, part, 0, matrix.rows);
+    transposed_.resize(size);
+    transpose(transposed_.data(), buffer_.data(), matrix.rows, matrix.cols,
+              static_cast<size_t>(info(tensor.type).bytes));
+    sink_(tensor.name, transposed_);
+    return advance(matrix.rows * row_bytes(matrix.dtype, matrix.cols));
   }
 
   struct Faults {
@@ -270,7 +315,7 @@ class Streamer {
   static void convert_row(const Matrix& from, int64_t row, DType type, std::byte* out, std::vector<float>& values,
                           Faults& faults) {
     if (from.dtype == type) {
-      std::memcpy(out, from.row(row), static_cast<size_t>(from.row_bytes));
+      std::memcpy(out, from.row(row), static_cast<size_t>(row_bytes(type, from.cols)));
       return;
     }
     values.resize(static_cast<size_t>(from.cols));
@@ -291,8 +336,7 @@ class Streamer {
   Sink sink_;
   ThreadTeam team_;
   std::vector<std::vector<float>> rows_;  // one a thread
-  std::vector<std::byte> buffer_;
-  std::vector<float> transposed_;
+  std::vector<std::byte> buffer_, transposed_;
   uint64_t done_ = 0;
 };
 
@@ -456,7 +500,7 @@ WriteSummary write_checkpoint(const Model& model, const std::string& out, const 
 uint64_t source_bytes(const Model& model) {
   uint64_t total = 0;
   visit_matrices(model.spec, model.weights, [&](const TensorId&, const Matrix& matrix) {
-    total += static_cast<uint64_t>(matrix.rows * matrix.row_bytes);
+    total += static_cast<uint64_t>(matrix.rows * row_bytes(matrix.dtype, matrix.cols));
   });
   return total;
 }

@@ -122,7 +122,9 @@ void Decoder::gqa_forward(size_t block, const GqaSpec& spec, const GqaWeights& w
     begin = ends[s];
   }
   const Rows attended = acts.attended.resize(rows, weights.output.cols);
-  backend_.attend(attended, query, cache.shape(block), acts.jobs);
+  AttendShape shape = cache.shape(block);
+  shape.sinks = weights.sinks;
+  backend_.attend(attended, query, shape, acts.jobs);
 
   const Rows out = acts.mixer_out.resize(rows, spec_.width);
   backend_.linear(std::array{Product{weights.output, out}}, attended);
@@ -151,6 +153,7 @@ void Decoder::moe_forward(const BlockSpec& block, const MoeSpec& spec, const Moe
   const Rows normed = acts.normed.view();
   const Rows router_logits = acts.router_logits.resize(normed.rows, spec.router.experts);
   backend_.linear(std::array{Product{float_matrix(weights.router_values, spec.router.experts), router_logits}}, normed);
+  if (spec.router.bias) backend_.add_row(router_logits, weights.router_bias);
   route_tokens(acts.routing, spec.router, weights.selection_bias, router_logits);
   if (spec.router.capacity) drop_beyond_capacity(acts.routing, spec.router, batch);
   if (observer != nullptr) observer->on_route(block, batch, acts.routing);
@@ -164,10 +167,16 @@ void Decoder::moe_forward(const BlockSpec& block, const MoeSpec& spec, const Moe
   const Rows up = acts.up.resize(choices, spec.expert.inner);
   backend_.grouped_linear(std::array{GroupedProduct{weights.gate, gate}, GroupedProduct{weights.up, up}}, in,
                           sorted.first_row);
+  const auto add_bias = [&](Rows to, const std::vector<float>& bias) {
+    if (!bias.empty()) backend_.add_expert_rows(to, bias, sorted.first_row);
+  };
+  add_bias(gate, weights.gate_bias);
+  add_bias(up, weights.up_bias);
   const Rows gated = gate.width == up.width ? gate : up;
   backend_.gate(gated, gate, up, spec.expert.activation);
   const Rows expert_out = acts.expert_out.resize(choices, spec_.width);
   backend_.grouped_linear(std::array{GroupedProduct{weights.down, expert_out}}, gated, sorted.first_row);
+  add_bias(expert_out, weights.down_bias);
 
   const Rows out = acts.mixer_out.resize(normed.rows, spec_.width);
   backend_.weighted_sum(out, expert_out, sorted.slot, acts.routing.weight, spec.router.top_k);

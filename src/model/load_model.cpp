@@ -1,12 +1,19 @@
 #include "model/load_model.h"
 
 #include "model/read_spec.h"
+#include "model/tensor_names.h"
 
 namespace ostro {
 
+WeightStore open_named_weights(const std::string& path) {
+  WeightStore store = open_weights(path);
+  if (store.format == CheckpointFormat::NumberedPickles) name_numbered_tensors(store);
+  return store;
+}
+
 std::unique_ptr<Model> load_model(const std::string& path) {
   auto model = std::make_unique<Model>();
-  model->store = open_weights(path);
+  model->store = open_named_weights(path);
   model->spec = read_spec(model->store);
   model->weights = bind_weights(model->spec, model->store);
   return model;

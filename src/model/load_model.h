@@ -16,7 +16,9 @@ struct Model {
   Weights weights;
 };
 
-// open_weights, read_spec, bind_weights.
+// open_weights, with the tensors under the publisher's names where the files have only numbers.
+WeightStore open_named_weights(const std::string& path);
+// open_named_weights, read_spec, bind_weights.
 std::unique_ptr<Model> load_model(const std::string& path);
 
 }  // namespace ostro

@@ -6,6 +6,8 @@
 #include <array>
 #include <cctype>
 
+#include "model/tensor_names.h"
+
 namespace ostro {
 namespace {
 
@@ -25,6 +27,7 @@ struct Shape {
   int64_t layer, layers;
   int64_t queries_per_key;  // of attention heads
   bool eight_experts;       // then attention is small beside the experts, and gets more bits
+  bool fused;               // query, key and value are one tensor
 };
 
 // The first and the last eighth of the layers, and every third between.
@@ -56,6 +59,13 @@ DType value_type(const QuantMix& mix, const Shape& shape) {
   return type;
 }
 
+DType fused_type(const QuantMix& mix) {
+  if (mix.name == "q3_k_m" || mix.name == "q3_k_l") return DType::Q4_K;
+  if (mix.name == "q4_k_m") return DType::Q5_K;
+  if (mix.name == "q5_k_m") return DType::Q6_K;
+  return mix.base;
+}
+
 DType attention_output_type(const QuantMix& mix, const Shape& shape) {
   if (shape.eight_experts) {
     constexpr std::string_view kFive[] = {"q2_k", "q3_k_s", "q3_k_m", "q4_k_s", "q4_k_m", "iq4_nl", "iq4_xs"};
@@ -85,10 +95,12 @@ DType wanted_type(const QuantMix& mix, const ModelSpec& spec, const TensorId& id
   switch (id.role) {
     case Role::Embedding:
       return mix.base == DType::TQ1_0 || mix.base == DType::TQ2_0 ? DType::Q4_K : mix.base;
+    case Role::Query:
+      return shape.fused ? fused_type(mix) : mix.base;
     case Role::Value:
-      return value_type(mix, shape);
+      return shape.fused ? fused_type(mix) : value_type(mix, shape);
     case Role::Key:
-      return shape.eight_experts ? DType::Q8_0 : mix.base;
+      return shape.fused ? fused_type(mix) : shape.eight_experts ? DType::Q8_0 : mix.base;
     case Role::AttentionOutput:
       return attention_output_type(mix, shape);
     case Role::Down:
@@ -131,7 +143,9 @@ DType fit_to_row(DType type, int64_t cols) {
 }
 
 Shape shape_of(const ModelSpec& spec, const TensorId& id) {
-  Shape shape{id.layer, spec.layers, 1, false};
+  Shape shape{id.layer, spec.layers, 1, false, false};
+  const NameTable& names = name_table(CheckpointFormat::Gguf, spec.family);
+  shape.fused = written_name(names, Role::Query).packing == Packing::QueryKeyValueRows;
   for (const BlockSpec& block : spec.blocks) {
     if (const auto* gqa = std::get_if<GqaSpec>(&block.mixer)) shape.queries_per_key = gqa->query_heads / gqa->kv_heads;
     if (const auto* moe = std::get_if<MoeSpec>(&block.mixer)) shape.eight_experts = moe->router.experts == 8;

@@ -159,12 +159,6 @@ std::unique_ptr<Model> random_model(const ModelSpec& spec, const QuantMix& mix, 
   Maker maker(spec, mix, seed, model->weights, progress);
   make_matrices(spec, model->weights,
                 [&](const TensorId& id, int64_t rows, int64_t cols) { return maker.make(id, rows, cols); });
-  for (auto& block : model->weights.blocks) {
-    if (auto* moe = std::get_if<MoeWeights>(&block.mixer)) {
-      const auto* values = reinterpret_cast<const float*>(moe->router.data);
-      moe->router_values.assign(values, values + moe->router.rows * moe->router.cols);
-    }
-  }
   GgufMetadata metadata = write_gguf_spec(spec, "random weights");
   metadata.values["general.file_type"] = static_cast<uint64_t>(mix.file_type);
   add_placeholder_tokenizer(metadata, spec);

@@ -14,9 +14,9 @@ namespace ostro {
 uint64_t random_model_bytes(const ModelSpec& spec, const QuantMix& mix);
 
 // Weights are normal numbers quantised for real; rows are drawn from a pool of such, so that many gigabytes take
-// seconds; tokens whose output rows are the same row of the pool tie. Routers are random throughout, so experts are
-// used about evenly. The store holds GGUF metadata with a placeholder tokenizer, so that the model can be written as a
-// file that others load. `progress`, which may be null, is called with the bytes made so far.
+// seconds. Routers are random throughout, so experts are used about evenly. The store holds GGUF metadata with a
+// placeholder tokenizer, so that the model can be written as a file that others load. `progress`, which may be null, is
+// called with the bytes made so far.
 std::unique_ptr<Model> random_model(const ModelSpec& spec, const QuantMix& mix, uint64_t seed,
                                     const std::function<void(uint64_t done)>& progress = nullptr);
 

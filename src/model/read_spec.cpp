@@ -68,6 +68,8 @@ ModelSpec read_spec(const WeightStore& store) {
       return read_hugging_face_spec(store);
     case CheckpointFormat::Mistral:
       return read_mistral_spec(store);
+    case CheckpointFormat::NumberedPickles:
+      return read_numbered_spec(store);
     case CheckpointFormat::Gguf:
       break;
   }

@@ -26,6 +26,10 @@ constexpr std::array kFamilies = {
     Family{"OpenMoeForCausalLM", "llama", read_openmoe_config},  // its model_type is that of the code it grew from
     Family{"Qwen2MoeForCausalLM", "qwen2_moe", read_qwen_moe_config},
     Family{"Qwen3MoeForCausalLM", "qwen3_moe", read_qwen_moe_config},
+    Family{"DbrxForCausalLM", "dbrx", read_dbrx_config},
+    Family{"GptOssForCausalLM", "gpt_oss", read_gpt_oss_config},
+    Family{"GrokForCausalLM", "grok", read_grok_config},
+    Family{"Grok1ModelForCausalLM", "grok-1", read_grok_config},
 };
 
 const Family& find_family(ConfigFields& config) {
@@ -133,7 +137,7 @@ void mark_harmless(ConfigFields& config) {
 }
 
 LlamaShape read_config_shape(const WeightStore& store, ConfigFields& config,
-                             std::initializer_list<std::string_view> activations) {
+                             std::initializer_list<std::string_view> activations, bool attention_bias) {
   LlamaShape shape;
   shape.width = config.whole("hidden_size");
   shape.vocab = config.whole("vocab_size");
@@ -151,7 +155,9 @@ LlamaShape read_config_shape(const WeightStore& store, ConfigFields& config,
   const auto bos = config.tokens("bos_token_id");
   if (!bos.empty()) shape.bos = bos.front();
   config.only_text("hidden_act", activations);
-  config.only_false("attention_bias");
+  if (config.maybe_flag("attention_bias").value_or(attention_bias) != attention_bias) {
+    config.refuse("attention_bias", attention_bias ? "true" : "false");
+  }
   config.only_false("mlp_bias");
   if (config.maybe_number("partial_rotary_factor").value_or(1) != 1) config.refuse("partial_rotary_factor", "1");
   return shape;

@@ -18,6 +18,9 @@ namespace ostro {
 ModelSpec read_llama_config(const WeightStore& store, ConfigFields& config);
 ModelSpec read_mistral_config(const WeightStore& store, ConfigFields& config);
 ModelSpec read_mixtral_config(const WeightStore& store, ConfigFields& config);
+ModelSpec read_dbrx_config(const WeightStore& store, ConfigFields& config);
+ModelSpec read_grok_config(const WeightStore& store, ConfigFields& config);
+ModelSpec read_gpt_oss_config(const WeightStore& store, ConfigFields& config);
 
 ModelSpec read_olmoe_config(const WeightStore& store, ConfigFields& config);
 ModelSpec read_openmoe_config(const WeightStore& store, ConfigFields& config);
@@ -25,7 +28,8 @@ ModelSpec read_qwen_moe_config(const WeightStore& store, ConfigFields& config);
 
 // The fields that all decoders of Llama's shape have, but for the windows, the experts and RoPE.
 LlamaShape read_config_shape(const WeightStore& store, ConfigFields& config,
-                             std::initializer_list<std::string_view> activations = {"silu", "swish"});
+                             std::initializer_list<std::string_view> activations = {"silu", "swish"},
+                             bool attention_bias = false);
 // Fields of config.json that cannot change what a forward pass computes.
 void mark_harmless(ConfigFields& config);
 // A field that ostro has never heard of is only noted, unless its name speaks of what a forward pass does: then it is

@@ -141,21 +141,6 @@ ModelSpec read_mistral_spec(const WeightStore& store) {
 
 namespace {
 
-void read_gguf_experts(GgufFields& fields, LlamaShape& shape) {
-  shape.experts = fields.maybe_whole("expert_count").value_or(0);
-  shape.family = shape.experts > 0 ? "mixtral" : "llama";
-  if (shape.experts == 0) return;
-  shape.top_k = fields.whole("expert_used_count");
-  const int64_t gating = fields.maybe_whole("expert_gating_func").value_or(1);
-  if (gating != 1) fields.refuse("expert_gating_func", gating, "1 (softmax)");
-  shape.renormalize = fields.maybe_flag("expert_weights_norm").value_or(true);
-  // 0 stands for no scale.
-  const double scale = fields.maybe_number("expert_weights_scale").value_or(0);
-  shape.weight_scale = scale == 0 ? 1 : scale;
-  const auto inner = fields.maybe_whole("expert_feed_forward_length");
-  if (inner && *inner > 0) shape.inner = *inner;
-}
-
 // llama.cpp neither writes nor reads the window of this architecture. Where a file has it, it was meant.
 void read_gguf_window(GgufFields& fields, LlamaShape& shape) {
   const auto window = fields.maybe_whole("attention.sliding_window");
@@ -171,10 +156,10 @@ void read_gguf_window(GgufFields& fields, LlamaShape& shape) {
 }  // namespace
 
 ModelSpec read_llama_gguf(GgufFields& fields) {
-  fields.harmless({"rope.scaling.finetuned", "tensor_data_layout", "expert_feed_forward_length", "expert_gating_func",
-                   "expert_weights_norm", "expert_weights_scale", "expert_used_count"});
+  fields.harmless({"rope.scaling.finetuned", "tensor_data_layout"});
   LlamaShape shape = read_gguf_shape(fields);
   read_gguf_experts(fields, shape);
+  shape.family = shape.experts > 0 ? "mixtral" : "llama";
   read_gguf_window(fields, shape);
   shape.rope = read_gguf_rope(fields, RopePairing::Interleaved, shape.head_dim);
   fields.refuse_unread();

@@ -42,5 +42,6 @@ int64_t default_head_dim(int64_t width, int64_t heads, const std::string& source
 ModelSpec read_hugging_face_spec(const WeightStore& store);
 ModelSpec read_mistral_spec(const WeightStore& store);
 ModelSpec read_gguf_spec(const WeightStore& store);
+ModelSpec read_numbered_spec(const WeightStore& store);
 
 }  // namespace ostro

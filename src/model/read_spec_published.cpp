@@ -1,23 +1,41 @@
 #include "model/read_spec_published.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "model/read_spec_parts.h"
+#include "model/tensor_names.h"
 
 namespace ostro {
 namespace {
 
 struct Published {
   const char* name;
-  const char* family;
-  int64_t width, layers, heads, kv_heads, inner, experts, top_k, vocab, context;
+  const char* config;  // what config.json says of the shape
 };
 
-// From the config.json of each release: Mistral-7B-v0.3, Mixtral-8x7B-v0.1, Mixtral-8x22B-v0.1. All have heads of 128,
-// RoPE base 1e6 and an epsilon of 1e-5.
 constexpr Published kPublished[] = {
-    {"mistral-7b", "mistral", 4096, 32, 32, 8, 14336, 0, 0, 32768, 32768},
-    {"mixtral-8x7b", "mixtral", 4096, 32, 32, 8, 14336, 8, 2, 32000, 32768},
-    {"mixtral-8x22b", "mixtral", 6144, 56, 48, 8, 16384, 8, 2, 32000, 65536},
+    {"mistral-7b", R"({"architectures": ["MistralForCausalLM"], "hidden_size": 4096, "num_hidden_layers": 32,
+      "num_attention_heads": 32, "num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 32768,
+      "max_position_embeddings": 32768, "rope_theta": 1e6, "rms_norm_eps": 1e-5, "sliding_window": null,
+      "bos_token_id": 1, "eos_token_id": 2})"},
+    {"mixtral-8x7b", R"({"architectures": ["MixtralForCausalLM"], "hidden_size": 4096, "num_hidden_layers": 32,
+      "num_attention_heads": 32, "num_key_value_heads": 8, "intermediate_size": 14336, "num_local_experts": 8,
+      "num_experts_per_tok": 2, "vocab_size": 32000, "max_position_embeddings": 32768, "rope_theta": 1e6,
+      "rms_norm_eps": 1e-5, "bos_token_id": 1, "eos_token_id": 2})"},
+    {"mixtral-8x22b", R"({"architectures": ["MixtralForCausalLM"], "hidden_size": 6144, "num_hidden_layers": 56,
+      "num_attention_heads": 48, "num_key_value_heads": 8, "intermediate_size": 16384, "num_local_experts": 8,
+      "num_experts_per_tok": 2, "vocab_size": 32000, "max_position_embeddings": 65536, "rope_theta": 1e6,
+      "rms_norm_eps": 1e-5, "bos_token_id": 1, "eos_token_id": 2})"},
+    {"grok-1", R"({"architectures": ["GrokForCausalLM"], "hidden_size": 6144, "num_hidden_layers": 64,
+      "num_attention_heads": 48, "num_key_value_heads": 8, "intermediate_size": 32768, "num_local_experts": 8,
+      "num_experts_per_tok": 2, "vocab_size": 131072, "max_position_embeddings": 8192, "rope_theta": 10000,
+      "rms_norm_eps": 1e-5, "hidden_act": "gelu_new", "attn_output_multiplier": 0.08838834764831845,
+      "embedding_multiplier_scale": 78.38367176906169, "output_multiplier_scale": 0.5773502691896257,
+      "bos_token_id": 1, "eos_token_id": 2})"},
+    {"dbrx", R"({"architectures": ["DbrxForCausalLM"], "d_model": 6144, "n_layers": 40, "n_heads": 48,
+      "vocab_size": 100352, "max_seq_len": 32768, "attn_config": {"clip_qkv": 8, "kv_n_heads": 8, "rope_theta": 500000},
+      "ffn_config": {"ffn_hidden_size": 10752, "moe_num_experts": 16, "moe_top_k": 4}, "eos_token_id": 100257})"},
 };
 
 }  // namespace
@@ -29,30 +47,27 @@ std::vector<std::string> published_shapes() {
 }
 
 ModelSpec published_shape(const std::string& name, int64_t layers) {
-  for (const auto& published : kPublished) {
-    if (published.name != name) continue;
-    if (layers < 0 || layers > published.layers)
-      throw_error(ErrorKind::Usage, "{} has {} layers, expected at most as many, not {}", name, published.layers,
-                  layers);
-    LlamaShape shape;
-    shape.family = published.family;
-    shape.width = published.width;
-    shape.vocab = published.vocab;
-    shape.layers = layers == 0 ? published.layers : layers;
-    shape.context = published.context;
-    shape.heads = published.heads;
-    shape.kv_heads = published.kv_heads;
-    shape.head_dim = 128;
-    shape.inner = published.inner;
-    shape.experts = published.experts;
-    shape.top_k = published.top_k;
-    shape.eps = 1e-5;
-    shape.rope = make_rope(RopePairing::Interleaved, shape.head_dim, 1e6);
-    shape.bos = 1;
-    shape.eos = {2};
-    return assemble(shape, name);
+  const auto* published = std::ranges::find(kPublished, name, &Published::name);
+  if (published == std::end(kPublished)) {
+    throw_error(ErrorKind::Usage, "no published shape {}: expected one of {}", name,
+                fmt::join(published_shapes(), ", "));
   }
-  throw_error(ErrorKind::Usage, "no published shape {}: expected one of {}", name, fmt::join(published_shapes(), ", "));
+  WeightStore store;
+  store.folder = name;
+  store.config = nlohmann::json::parse(published->config);
+  ModelSpec spec = read_hugging_face_spec(store);
+  if (layers < 0 || layers > spec.layers) {
+    throw_error(ErrorKind::Usage, "{} has {} layers, expected at most as many, not {}", name, spec.layers, layers);
+  }
+  if (layers > 0) {
+    spec.layers = layers;
+    std::erase_if(spec.blocks, [&](const BlockSpec& block) { return block.layer >= layers; });
+  }
+  const RopePairing pairing = name_table(CheckpointFormat::Gguf, spec.family).row_order;
+  for (BlockSpec& block : spec.blocks) {
+    if (auto* gqa = std::get_if<GqaSpec>(&block.mixer)) gqa->rope.pairing = pairing;
+  }
+  return spec;
 }
 
 void add_placeholder_tokenizer(GgufMetadata& metadata, const ModelSpec& spec) {

@@ -13,6 +13,10 @@ namespace ostro {
 namespace {
 
 void score_row(std::span<float> score, std::span<const float> logits, Score kind) {
+  if (kind == Score::Logit) {
+    std::ranges::copy(logits, score.begin());
+    return;
+  }
   if (kind == Score::Sigmoid) {
     for (size_t e = 0; e < score.size(); ++e) score[e] = 1.0f / (1.0f + std::exp(-logits[e]));
     return;
@@ -118,7 +122,11 @@ void route_tokens(Routing& routing, const RouterSpec& spec, std::span<const floa
     // Sigmoids may all be zero.
     constexpr double kTiny = 1e-20;
     double sum = kTiny;
-    for (size_t j = 0; j < k; ++j) sum += weight[j] = static_cast<double>(score[static_cast<size_t>(expert[j])]);
+    const auto score_of = [&](size_t j) { return static_cast<double>(score[static_cast<size_t>(expert[j])]); };
+    for (size_t j = 0; j < k; ++j) {
+      weight[j] = spec.score == Score::Logit ? std::exp(score_of(j) - score_of(0)) : score_of(j);
+      sum += weight[j];
+    }
     const double scale = static_cast<double>(spec.weight_scale) / (spec.renormalize ? sum : 1);
     for (double& w : weight) w *= scale;
   }

@@ -62,6 +62,8 @@ struct Checker {
     range("the number of experts", moe.router.experts, kMostExperts);
     range("the number of experts for each token", moe.router.top_k, moe.router.experts);
     require(std::isfinite(moe.router.weight_scale), "the scale of the expert weights is {}", moe.router.weight_scale);
+    require(moe.router.score != Score::Logit || (moe.router.renormalize && !moe.router.selection_bias),
+            "weights that are a softmax over the chosen experts must add up to 1 and have no selection bias");
     groups(moe.router);
     dense(moe.expert);
     if (moe.router.capacity) {
@@ -98,14 +100,18 @@ struct Counter {
     if (gqa.query_key_norm == QueryKeyNorm::Whole) sum += static_cast<double>(gqa.head_dim * heads);
     if (gqa.qkv_bias) sum += static_cast<double>(gqa.head_dim * (heads + gqa.kv_heads));
     if (gqa.output_bias) sum += width;
+    if (gqa.sinks) sum += static_cast<double>(gqa.query_heads);
     return sum;
   }
   double operator()(const DenseSpec& dense) const {
-    return width * static_cast<double>(dense.gate_rows() + 2 * dense.inner);
+    const auto biases =
+        static_cast<double>(dense.bias ? dense.gate_rows() + dense.inner : 0) + (dense.bias ? width : 0);
+    return width * static_cast<double>(dense.gate_rows() + 2 * dense.inner) + biases;
   }
   double operator()(const MoeSpec& moe) const {
     const int64_t used = active ? moe.router.top_k : moe.router.experts;
     double sum = static_cast<double>(moe.router.experts) * width + static_cast<double>(used) * (*this)(moe.expert);
+    if (moe.router.bias) sum += static_cast<double>(moe.router.experts);
     if (moe.router.selection_bias) sum += static_cast<double>(moe.router.experts);
     if (moe.shared)
       sum += (*this)(DenseSpec{moe.shared->inner, moe.expert.activation}) + (moe.shared->gated ? width : 0);
@@ -143,7 +149,8 @@ void validate(const ModelSpec& spec, const std::string& source) {
   check.range("the context length", spec.context, kMostContext);
   check.norm(spec.final_norm);
   for (const float scale : {spec.embedding_scale, spec.logit_scale}) {
-    check.require(std::isfinite(scale) && scale != 0, "a factor on embeddings or logits is {}", scale);
+    check.require(std::isfinite(scale) && scale != 0, "a factor on embeddings or logits is {}, expected another number",
+                  scale);
   }
   for (const BlockSpec& block : spec.blocks) {
     check.norm(block.norm);

@@ -60,12 +60,14 @@ struct GqaSpec {
   float clip_qkv = 0;   // queries, keys and values are cut to [-clip, clip] before RoPE; 0: none
   QueryKeyNorm query_key_norm = QueryKeyNorm::None;
   bool qkv_bias = false, output_bias = false;
+  bool sinks = false;  // of each query head one more score in the softmax, of a key without a value
 };
 
 // down(activation(gate(x), up(x)))
 struct DenseSpec {
   int64_t inner = 0;
   Activation activation = Activation::SwiGlu;
+  bool bias = false;  // on gate, up and down
 
   int64_t gate_rows() const { return activation == Activation::GatedSwiGlu ? 2 * inner : inner; }
 };
@@ -79,13 +81,18 @@ struct CapacitySpec {
 };
 
 // Each choice of a router is its own field; no field means two things.
-enum class Score : uint8_t { Softmax, Sigmoid };
+enum class Score : uint8_t {
+  Softmax,
+  Sigmoid,
+  Logit,  // as it is; the weights are the softmax over the chosen experts alone
+};
 enum class GroupRank : uint8_t { Max, TopTwoSum };  // a group counts as its best score, or as the sum of its two best
 struct RouterSpec {
   int64_t experts = 0, top_k = 0;
   Score score = Score::Softmax;
   bool renormalize = true;  // divide the kept weights by their sum
   float weight_scale = 1;   // then multiply by this
+  bool bias = false;        // on the logits
   // A learned bias of each expert is added to its score where experts and groups are chosen, not in the weights.
   bool selection_bias = false;
   // Experts stand in `groups` equal groups of neighbours; only those of the best `groups_kept` can be chosen.

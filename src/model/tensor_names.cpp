@@ -9,7 +9,8 @@ namespace ostro {
 
 namespace {
 
-constexpr std::array kFamilyTables = {&llama_name_tables, &openmoe_name_tables, &qwen_name_tables};
+constexpr std::array kFamilyTables = {&llama_name_tables, &openmoe_name_tables, &qwen_name_tables,
+                                      &dbrx_name_tables,  &grok_name_tables,    &gpt_oss_name_tables};
 
 const char* name_of(CheckpointFormat format) {
   switch (format) {
@@ -17,6 +18,8 @@ const char* name_of(CheckpointFormat format) {
       return "Hugging Face";
     case CheckpointFormat::Mistral:
       return "Mistral";
+    case CheckpointFormat::NumberedPickles:
+      return "numbered pickles";
     case CheckpointFormat::Gguf:
       break;
   }
@@ -46,6 +49,31 @@ const TensorName& written_name(const NameTable& table, Role role) {
                 to_text({role}));
   }
   return *found;
+}
+
+void name_numbered_tensors(WeightStore& store) {
+  const NameTable& table = name_table(CheckpointFormat::NumberedPickles, "grok");
+  const auto of_layers = std::ranges::count_if(
+      table.names, [](const TensorName& name) { return name.pattern.find("{layer}") != name.pattern.npos; });
+  const std::ptrdiff_t others = std::ssize(table.names) - of_layers, files = std::ssize(store.tensors);
+  const int64_t layers = (files - others) / of_layers;
+  if (layers < 1 || files != others + layers * of_layers) {
+    throw_error(ErrorKind::File, "{}: {} tensors, expected {} and {} for each layer", store.path, files, others,
+                of_layers);
+  }
+  std::vector<std::string> names;
+  for (const TensorName& name : table.names) {
+    const int64_t times = name.pattern.find("{layer}") == name.pattern.npos ? 1 : layers;
+    for (int64_t layer = 0; layer < times; ++layer) names.push_back(expand(name.pattern, layer));
+  }
+  std::ranges::sort(names);
+  std::map<std::string, TensorEntry> named;
+  auto next = names.begin();
+  for (auto& [number, tensor] : store.tensors) {
+    tensor.name = *next;
+    named.emplace(*next++, std::move(tensor));
+  }
+  store.tensors = std::move(named);
 }
 
 std::string expand(std::string_view pattern, int64_t layer, int64_t expert) {

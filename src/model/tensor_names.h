@@ -20,6 +20,14 @@ enum class Packing : uint8_t {
   ExpertColumns,      // [experts * in, out]: each expert's matrix is transposed
   ExpertsTransposed,  // [experts, in, out]
   Row,                // [1, in], a vector as a matrix of one row
+  Transposed,         // [in, out]
+  // [experts, 2 * out, in], and [experts, in, 2 * out]: rows, or columns, of this role alternate with those of another;
+  // of biases [experts, 2 * out].
+  ExpertsEvenRows,
+  ExpertsOddRows,
+  ExpertsEvenColumns,
+  ExpertsOddColumns,
+  QueryKeyValueRows,  // [(heads + 2 kv_heads) * head_dim, in]: the rows of query, key and value
 };
 
 // `pattern` holds {layer} and {expert} where their numbers go.
@@ -48,11 +56,17 @@ struct NameTable {
 const NameTable& name_table(CheckpointFormat format, std::string_view family);
 // The first spelling of a role. Throws Error(File) where the layout has none.
 const TensorName& written_name(const NameTable& table, Role role);
+// Numbered pickles lie in the order of their parameters' sorted names (layer 10 before layer 2): gives them the names.
+// Throws Error(File) where the number of files fits no number of layers.
+void name_numbered_tensors(WeightStore& store);
 std::string expand(std::string_view pattern, int64_t layer, int64_t expert = -1);
 
 // The tables, each group of families in a file of its own, tensor_names_<family>.cpp.
 std::span<const NameTable> llama_name_tables();
 std::span<const NameTable> openmoe_name_tables();
 std::span<const NameTable> qwen_name_tables();
+std::span<const NameTable> dbrx_name_tables();
+std::span<const NameTable> grok_name_tables();
+std::span<const NameTable> gpt_oss_name_tables();
 
 }  // namespace ostro

@@ -12,6 +12,7 @@
 #include "base/threads.h"
 #include "model/tensor_names.h"
 #include "tensor/quant.h"
+#include "tensor/transpose.h"
 
 namespace ostro {
 
@@ -67,6 +68,16 @@ const char* name_of(Role role) {
       return "router";
     case Role::SelectionBias:
       return "selection bias";
+    case Role::Sinks:
+      return "attention sinks";
+    case Role::RouterBias:
+      return "router bias";
+    case Role::ExpertGateBias:
+      return "gate bias of the experts";
+    case Role::ExpertUpBias:
+      return "up bias of the experts";
+    case Role::ExpertDownBias:
+      return "down bias of the experts";
     case Role::SharedGate:
       return "gate projection of the shared expert";
     case Role::SharedUp:
@@ -86,21 +97,6 @@ const char* name_of(Role role) {
       break;
   }
   return "down projection";
-}
-
-// [rows, cols] -> [cols, rows] of values of `size` bytes, in squares that stay in the first-level cache.
-void transpose(std::byte* out, const std::byte* in, int64_t rows, int64_t cols, size_t size) {
-  constexpr int64_t kSquare = 32;
-  for (int64_t r0 = 0; r0 < rows; r0 += kSquare) {
-    for (int64_t c0 = 0; c0 < cols; c0 += kSquare) {
-      for (int64_t r = r0; r < std::min(rows, r0 + kSquare); ++r) {
-        for (int64_t c = c0; c < std::min(cols, c0 + kSquare); ++c) {
-          std::memcpy(out + static_cast<size_t>(c * rows + r) * size, in + static_cast<size_t>(r * cols + c) * size,
-                      size);
-        }
-      }
-    }
-  }
 }
 
 class Binder {
@@ -139,9 +135,10 @@ class Binder {
     const int64_t layer = block.layer;
     const int64_t queries = gqa.query_heads * gqa.head_dim, keys = gqa.kv_heads * gqa.head_dim;
     GqaWeights weights;
-    weights.query = matrix({Role::Query, layer}, queries, spec_.width);
-    weights.key = matrix({Role::Key, layer}, keys, spec_.width);
-    weights.value = matrix({Role::Value, layer}, keys, spec_.width);
+    const int64_t all = queries + 2 * keys;
+    weights.query = attention_rows({Role::Query, layer}, 0, queries, all);
+    weights.key = attention_rows({Role::Key, layer}, queries, keys, all);
+    weights.value = attention_rows({Role::Value, layer}, queries + keys, keys, all);
     weights.output = matrix({Role::AttentionOutput, layer}, spec_.width, queries);
     if (gqa.query_key_norm != QueryKeyNorm::None) {
       const bool whole = gqa.query_key_norm == QueryKeyNorm::Whole;
@@ -154,6 +151,7 @@ class Binder {
       weights.value_bias = vector({Role::ValueBias, layer}, keys);
     }
     if (gqa.output_bias) weights.output_bias = vector({Role::AttentionOutputBias, layer}, spec_.width);
+    if (gqa.sinks) weights.sinks = vector({Role::Sinks, layer}, gqa.query_heads);
     return weights;
   }
 
@@ -174,6 +172,12 @@ class Binder {
       const auto width = static_cast<size_t>(spec_.width);
       dequantize_row(weights.router.dtype, weights.router.row(e),
                      std::span(weights.router_values).subspan(static_cast<size_t>(e) * width, width));
+    }
+    if (moe.router.bias) weights.router_bias = vector({Role::RouterBias, layer}, experts);
+    if (moe.expert.bias) {
+      weights.gate_bias = expert_vectors({Role::ExpertGateBias, layer}, experts, moe.expert.inner);
+      weights.up_bias = expert_vectors({Role::ExpertUpBias, layer}, experts, moe.expert.inner);
+      weights.down_bias = expert_vectors({Role::ExpertDownBias, layer}, experts, spec_.width);
     }
     if (moe.router.selection_bias) weights.selection_bias = vector({Role::SelectionBias, layer}, experts);
     for (int64_t e = 0; e < experts; ++e) {
@@ -222,46 +226,113 @@ class Binder {
   }
 
   Matrix matrix(const TensorId& id, int64_t rows, int64_t cols) {
-    const Found found = find(id, [&](Packing) { return Shape{rows, cols}; });
-    return view(*found.tensor, 0, rows, cols);
+    const auto turned = [](Packing packing) { return packing == Packing::Transposed; };
+    const Found found = find(id, [&](Packing packing) {
+      return turned(packing) ? Shape{cols, rows} : Shape{rows, cols};
+    });
+    return turned(found.name->packing) ? transposed(*found.tensor, 0, rows, cols) : view(*found.tensor, 0, rows, cols);
+  }
+
+  // Query, key or value: a tensor of its own, or rows [first, first + rows) of one with `all`.
+  Matrix attention_rows(const TensorId& id, int64_t first, int64_t rows, int64_t all) {
+    const auto fused = [](Packing packing) { return packing == Packing::QueryKeyValueRows; };
+    const Found found = find(id, [&](Packing packing) { return Shape{fused(packing) ? all : rows, spec_.width}; });
+    return view(*found.tensor, fused(found.name->packing) ? first : 0, rows, spec_.width);
   }
 
   Matrix expert(const TensorId& id, int64_t experts, int64_t rows, int64_t cols) {
-    const Found found = find(id, [&](Packing packing) -> Shape {
-      switch (packing) {
-        case Packing::Experts:
-          return {experts, rows, cols};
-        case Packing::ExpertsFirstHalf:
-        case Packing::ExpertsSecondHalf:
-          return {experts, 2 * rows, cols};
-        case Packing::ExpertRows:
-          return {experts * rows, cols};
-        case Packing::ExpertColumns:
-          return {experts * cols, rows};
-        case Packing::ExpertsTransposed:
-          return {experts, cols, rows};
-        default:
-          break;
-      }
-      return {rows, cols};
-    });
+    const Found found = find(id, [&](Packing packing) { return expert_shape(packing, experts, rows, cols); });
     expert_patterns_.insert(std::string(found.name->pattern));
     const TensorEntry& tensor = *found.tensor;
+    const int64_t e = id.expert;
     switch (found.name->packing) {
       case Packing::Experts:
       case Packing::ExpertRows:
-        return view(tensor, id.expert * rows, rows, cols);
+        return view(tensor, e * rows, rows, cols);
       case Packing::ExpertsFirstHalf:
-        return view(tensor, id.expert * 2 * rows, rows, cols);
+        return view(tensor, e * 2 * rows, rows, cols);
       case Packing::ExpertsSecondHalf:
-        return view(tensor, (id.expert * 2 + 1) * rows, rows, cols);
+        return view(tensor, (e * 2 + 1) * rows, rows, cols);
+      case Packing::ExpertsEvenRows:
+      case Packing::ExpertsOddRows:
+        return every_other_row(view(tensor, e * 2 * rows, 2 * rows, cols), found.name->packing);
       case Packing::ExpertColumns:
       case Packing::ExpertsTransposed:
-        return transposed(tensor, id.expert * cols, rows, cols);
-      default:
+        return transposed(tensor, e * cols, rows, cols);
+      case Packing::ExpertsEvenColumns:
+      case Packing::ExpertsOddColumns:
+        return every_other_column(tensor, e * cols, rows, cols, is_odd(found.name->packing));
+      case Packing::Whole:
+      case Packing::Transposed:
+      case Packing::Row:
+      case Packing::QueryKeyValueRows:
         break;
     }
     return view(tensor, 0, rows, cols);
+  }
+
+  static Shape expert_shape(Packing packing, int64_t experts, int64_t rows, int64_t cols) {
+    switch (packing) {
+      case Packing::Experts:
+        return {experts, rows, cols};
+      case Packing::ExpertsFirstHalf:
+      case Packing::ExpertsSecondHalf:
+      case Packing::ExpertsEvenRows:
+      case Packing::ExpertsOddRows:
+        return {experts, 2 * rows, cols};
+      case Packing::ExpertRows:
+        return {experts * rows, cols};
+      case Packing::ExpertColumns:
+        return {experts * cols, rows};
+      case Packing::ExpertsTransposed:
+        return {experts, cols, rows};
+      case Packing::ExpertsEvenColumns:
+      case Packing::ExpertsOddColumns:
+        return {experts, cols, 2 * rows};
+      case Packing::Whole:
+      case Packing::Transposed:
+      case Packing::Row:
+      case Packing::QueryKeyValueRows:
+        break;
+    }
+    return {rows, cols};
+  }
+
+  static bool is_odd(Packing packing) {
+    return packing == Packing::ExpertsOddRows || packing == Packing::ExpertsOddColumns;
+  }
+
+  static Matrix every_other_row(Matrix both, Packing packing) {
+    if (is_odd(packing)) both.data += both.row_bytes;
+    both.rows /= 2;
+    both.row_bytes *= 2;
+    return both;
+  }
+
+  // Columns 2 r or 2 r + 1 of [cols, 2 * rows], from row `first` on, as rows.
+  Matrix every_other_column(const TensorEntry& tensor, int64_t first, int64_t rows, int64_t cols, bool odd) {
+    Matrix both = transposed(tensor, first, 2 * rows, cols);
+    const int64_t bytes = both.row_bytes;
+    const auto own = std::make_shared<std::vector<std::byte>>(static_cast<size_t>(rows * bytes));
+    for (int64_t r = 0; r < rows; ++r) {
+      std::memcpy(own->data() + r * bytes, both.row(2 * r + (odd ? 1 : 0)), static_cast<size_t>(bytes));
+    }
+    copied_ -= own->size();
+    out_.owners.back() = own;  // in place of both halves
+    return {own->data(), both.dtype, rows, cols, bytes};
+  }
+
+  // [experts, size], one tensor for all or, of two roles that alternate, [experts, 2 * size].
+  std::vector<float> expert_vectors(const TensorId& id, int64_t experts, int64_t size) {
+    const auto alternates = [](Packing packing) { return packing != Packing::Experts; };
+    const Found found = find(id, [&](Packing packing) {
+      return Shape{experts, alternates(packing) ? 2 * size : size};
+    });
+    const std::vector<float> all = finite_values(id, *found.tensor);
+    if (!alternates(found.name->packing)) return all;
+    std::vector<float> own;
+    for (size_t i = is_odd(found.name->packing) ? 1 : 0; i < all.size(); i += 2) own.push_back(all[i]);
+    return own;
   }
 
   // Rows [first, first + rows) of a tensor taken as a list of rows of `cols` values.
@@ -286,12 +357,15 @@ class Binder {
 
   std::vector<float> vector(const TensorId& id, int64_t size) {
     const auto expected = [&](Packing packing) { return packing == Packing::Row ? Shape{1, size} : Shape{size}; };
-    const TensorEntry& tensor = *find(id, expected).tensor;
+    return finite_values(id, *find(id, expected).tensor);
+  }
+
+  static std::vector<float> finite_values(const TensorId& id, const TensorEntry& tensor) {
     if (is_quantized(tensor.dtype)) {
       throw_error(ErrorKind::File, "{}: tensor {} ({}) is {}, expected f32, f16 or bf16", tensor.file, tensor.name,
                   to_text(id), info(tensor.dtype).name);
     }
-    std::vector<float> values(static_cast<size_t>(size));
+    std::vector<float> values(static_cast<size_t>(element_count(tensor.shape, tensor.file)));
     dequantize_row(tensor.dtype, tensor.bytes.data(), values);
     const auto bad = std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
     if (bad != values.end()) {
@@ -415,8 +489,19 @@ void visit_vectors(const ModelSpec& spec, const Weights& weights,
     const BlockSpec& block = spec.blocks[b];
     visit({norm_role(block), block.layer}, weights.blocks[b].norm);
     if (block.post_norm) visit({post_norm_role(block), block.layer}, weights.blocks[b].post_norm);
-    if (const auto* moe = std::get_if<MoeWeights>(&weights.blocks[b].mixer); moe && !moe->selection_bias.empty()) {
-      visit({Role::SelectionBias, block.layer}, moe->selection_bias);
+    if (const auto* moe = std::get_if<MoeWeights>(&weights.blocks[b].mixer)) {
+      if (!moe->router_bias.empty()) visit({Role::RouterBias, block.layer}, moe->router_bias);
+      if (!moe->selection_bias.empty()) visit({Role::SelectionBias, block.layer}, moe->selection_bias);
+      for (size_t e = 0; !moe->gate_bias.empty() && e < moe->gate.size(); ++e) {
+        const auto expert = static_cast<int64_t>(e);
+        const auto part = [&](const std::vector<float>& all) {
+          const size_t size = all.size() / moe->gate.size();
+          return std::span(all).subspan(e * size, size);
+        };
+        visit({Role::ExpertGateBias, block.layer, expert}, part(moe->gate_bias));
+        visit({Role::ExpertUpBias, block.layer, expert}, part(moe->up_bias));
+        visit({Role::ExpertDownBias, block.layer, expert}, part(moe->down_bias));
+      }
     }
     if (const auto* moe = std::get_if<MoeWeights>(&weights.blocks[b].mixer); moe && !moe->shared_scale.empty()) {
       visit({Role::SharedScale, block.layer}, moe->shared_scale);
@@ -426,7 +511,8 @@ void visit_vectors(const ModelSpec& spec, const Weights& weights,
     const std::pair<Role, const std::vector<float>*> vectors[] = {
         {Role::QueryNorm, &gqa->query_norm}, {Role::KeyNorm, &gqa->key_norm},
         {Role::QueryBias, &gqa->query_bias}, {Role::KeyBias, &gqa->key_bias},
-        {Role::ValueBias, &gqa->value_bias}, {Role::AttentionOutputBias, &gqa->output_bias}};
+        {Role::ValueBias, &gqa->value_bias}, {Role::AttentionOutputBias, &gqa->output_bias},
+        {Role::Sinks, &gqa->sinks}};
     for (const auto& [role, values] : vectors) {
       if (!values->empty()) visit({role, block.layer}, *values);
     }

@@ -51,6 +51,11 @@ enum class Role : uint8_t {
   ExtraGate,
   ExtraUp,
   ExtraDown,
+  Sinks,
+  RouterBias,
+  ExpertGateBias,
+  ExpertUpBias,
+  ExpertDownBias,
 };
 struct TensorId {
   Role role = Role::Embedding;
@@ -73,17 +78,19 @@ struct GqaWeights {
   // Empty where the spec has none. A norm is as long as a head or as the whole projection.
   std::vector<float> query_norm, key_norm;
   std::vector<float> query_bias, key_bias, value_bias, output_bias;
+  std::vector<float> sinks;  // [heads]
 };
 struct DenseWeights {
   Matrix gate, up, down;  // [inner, width] x2, [width, inner]
 };
 struct MoeWeights {
-  Matrix router;                       // [experts, width] as the file has it
-  std::vector<float> router_values;    // the same in float32: the choice does not depend on how the rest is computed
-  std::vector<float> selection_bias;   // [experts], or empty
-  std::vector<Matrix> gate, up, down;  // per expert
-  DenseWeights shared;                 // where the spec has a shared expert
-  std::vector<float> shared_scale;     // [width], or empty
+  Matrix router;                     // [experts, width] as the file has it
+  std::vector<float> router_values;  // the same in float32: the choice does not depend on how the rest is computed
+  std::vector<float> router_bias, selection_bias;    // [experts], or empty
+  std::vector<float> gate_bias, up_bias, down_bias;  // [experts, inner] x2, [experts, width], or empty
+  std::vector<Matrix> gate, up, down;                // per expert
+  DenseWeights shared;                               // where the spec has a shared expert
+  std::vector<float> shared_scale;                   // [width], or empty
 };
 using MixerWeights = std::variant<GqaWeights, DenseWeights, MoeWeights>;
 

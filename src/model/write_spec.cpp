@@ -42,7 +42,8 @@ std::optional<RopeScaling> rule_of_divisors(const GqaSpec& attention) {
   return std::nullopt;
 }
 
-constexpr std::array kWriters = {&kLlamaSpecWriter, &kOpenMoeSpecWriter, &kQwenSpecWriter};
+constexpr std::array kWriters = {&kLlamaSpecWriter, &kOpenMoeSpecWriter, &kQwenSpecWriter,
+                                 &kDbrxSpecWriter,  &kGrokSpecWriter,    &kGptOssSpecWriter};
 
 const SpecWriter& writer_of(const ModelSpec& spec) {
   for (const SpecWriter* writer : kWriters) {
@@ -152,6 +153,12 @@ void put_gguf_heads(const GqaSpec& attention, const std::string& architecture, G
   put(metadata, architecture + ".attention.head_count_kv", attention.kv_heads);
   put(metadata, architecture + ".attention.key_length", attention.head_dim);
   put(metadata, architecture + ".attention.value_length", attention.head_dim);
+}
+
+void put_gguf_experts(const MoeSpec& moe, const std::string& architecture, GgufMetadata& metadata) {
+  put(metadata, architecture + ".feed_forward_length", moe.expert.inner);
+  put(metadata, architecture + ".expert_count", moe.router.experts);
+  put(metadata, architecture + ".expert_used_count", moe.router.top_k);
 }
 
 void put_gguf_rope(const RopeSpec& rope, const std::string& architecture, GgufMetadata& metadata) {

@@ -28,6 +28,9 @@ struct SpecWriter {
 extern const SpecWriter kLlamaSpecWriter;
 extern const SpecWriter kOpenMoeSpecWriter;
 extern const SpecWriter kQwenSpecWriter;
+extern const SpecWriter kDbrxSpecWriter;
+extern const SpecWriter kGrokSpecWriter;
+extern const SpecWriter kGptOssSpecWriter;
 
 // For models whose attention blocks, and whose feed-forward blocks, are alike (but for windows).
 struct Parts {
@@ -58,6 +61,8 @@ void put(GgufMetadata& metadata, const std::string& key, GgufValue value);
 void put_gguf_sizes(const ModelSpec& spec, const std::string& architecture, GgufMetadata& metadata);
 // <architecture>.attention.head_count and the like
 void put_gguf_heads(const GqaSpec& attention, const std::string& architecture, GgufMetadata& metadata);
+// <architecture>.feed_forward_length, .expert_count, .expert_used_count
+void put_gguf_experts(const MoeSpec& moe, const std::string& architecture, GgufMetadata& metadata);
 // <architecture>.rope.*
 void put_gguf_rope(const RopeSpec& rope, const std::string& architecture, GgufMetadata& metadata);
 

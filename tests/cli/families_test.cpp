@@ -26,6 +26,10 @@ constexpr const char* kGated = "a shared one 80 wide times a gate";
 constexpr const char* kCapacity =
     "an expert takes 2 x 1 x tokens / 8 of a prompt, even and at least 4, and drops the rest";
 
+constexpr const char* kClip = "queries, keys and values clipped at 2";
+constexpr const char* kCap = "scores times 0.35, capped at 30";
+constexpr const char* kSink = "an attention sink per head";
+
 constexpr Family kFamilies[] = {
     {"mistral-swa", "mistral-swa", "window of 16 tokens"},
     {"mistral-full-native-pth", "mistral-full", "all earlier tokens"},
@@ -35,6 +39,14 @@ constexpr Family kFamilies[] = {
     {"mixtral.gguf", "mixtral", kSoftmax},
     {"llama3", "llama3", "output tied to the embeddings"},
     {"llama3.gguf", "llama3", "output tied to the embeddings"},
+    {"dbrx", "dbrx", kClip},
+    {"dbrx.gguf", "dbrx", kClip},
+    {"grok-1", "grok-1", kCap},
+    {"grok-1-hpcai", "grok-1", kCap},
+    {"grok-1-original", "grok-1-original", "its output normed before it is added"},
+    {"gpt-oss", "gpt-oss", kSink},
+    {"gpt-oss-mxfp4", "gpt-oss-mxfp4", kSink},
+    {"gpt-oss-mxfp4.gguf", "gpt-oss-mxfp4", kSink},
     {"olmoe", "olmoe", kWhole},
     {"olmoe.gguf", "olmoe", kWhole},
     {"openmoe-drop", "openmoe-drop", kCapacity},

@@ -60,6 +60,10 @@ void expect_close(const std::vector<float>& found, const std::vector<float>& exp
 
 const std::vector<int32_t> kPrompt = {1, 17, 42, 99, 5, 6, 7, 120, 33, 64, 65, 66};
 
+bool has_native_layout(const Model& model) {
+  return model.spec.family == "mistral" || model.spec.family == "mixtral" || model.spec.family == "llama";
+}
+
 class RoundTrip : public testing::TestWithParam<const char*> {};
 
 TEST_P(RoundTrip, FolderToGgufToFolderToNativeToFolder) {
@@ -71,6 +75,10 @@ TEST_P(RoundTrip, FolderToGgufToFolderToNativeToFolder) {
   const std::vector<float> expected = logits(*source, kPrompt);
   expect_close(logits(*gguf, kPrompt), expected);
   EXPECT_EQ(logits(*hub, kPrompt), expected);
+  if (!has_native_layout(*source)) {
+    EXPECT_EQ(logits(*gguf, kPrompt), expected);  // the rows lie as they did
+    return;
+  }
   if (std::string(GetParam()) == "llama3") return;  // the native layout cannot say its RoPE
   const auto native = load(write(*hub, folder / "native", CheckpointFormat::Mistral));
   expect_close(logits(*native, kPrompt), expected);
@@ -78,7 +86,8 @@ TEST_P(RoundTrip, FolderToGgufToFolderToNativeToFolder) {
   expect_same_tensors(source->store, again->store);
 }
 
-INSTANTIATE_TEST_SUITE_P(Fixtures, RoundTrip, testing::Values("mixtral", "mistral-full", "mistral-swa", "llama3"));
+INSTANTIATE_TEST_SUITE_P(Fixtures, RoundTrip,
+                         testing::Values("mixtral", "mistral-full", "mistral-swa", "llama3", "dbrx", "grok-1"));
 
 // The families that only have these two layouts; the last one's GGUF is ostro's own.
 class FolderAndGguf : public testing::TestWithParam<const char*> {};
@@ -198,6 +207,7 @@ TEST(CheckpointWriter, EveryMixStaysNearTheSource) {
 
 ModelSpec published_shape(int64_t layers, int64_t experts) {
   ModelSpec spec;
+  spec.family = experts == 0 ? "llama" : "mixtral";
   spec.width = 4096;
   spec.layers = layers;
   GqaSpec attention;

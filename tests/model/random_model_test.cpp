@@ -12,10 +12,12 @@
 namespace ostro {
 namespace {
 
-ModelSpec small_shape() {
-  ModelSpec spec = published_shape("mixtral-8x7b", 2);
+ModelSpec small_shape(const std::string& name) {
+  ModelSpec spec = published_shape(name, 2);
   spec.width = 256;
   spec.vocab = 400;
+  spec.bos = 1;
+  spec.eos = {2};
   for (auto& block : spec.blocks) {
     if (auto* gqa = std::get_if<GqaSpec>(&block.mixer)) {
       gqa->query_heads = 2;
@@ -33,15 +35,21 @@ TEST(PublishedShape, HasThePublishedParameters) {
   EXPECT_EQ(published_shape("mixtral-8x7b").active_parameters(), 12'879'925'248);
   EXPECT_EQ(published_shape("mixtral-8x22b").parameters(), 140'620'634'112);
   EXPECT_EQ(published_shape("mistral-7b").parameters(), 7'248'023'552);
+  EXPECT_EQ(published_shape("grok-1").parameters(), 315'684'820'992);
+  EXPECT_EQ(published_shape("grok-1").active_parameters(), 83'756'587'008);
+  EXPECT_EQ(published_shape("dbrx").parameters(), 131'596'523'520);
+  EXPECT_EQ(published_shape("dbrx").active_parameters(), 36'469'708'800);
   EXPECT_THROW(published_shape("mixtral-8x7b", 33), Error);
   EXPECT_THROW(published_shape("x"), Error);
 }
 
-TEST(RandomModel, IsWrittenAndReadBack) {
+class RandomModel : public testing::TestWithParam<const char*> {};
+
+TEST_P(RandomModel, IsWrittenAndReadBack) {
   for (const std::string type : {"q4_k_m", "q8_0", "f16"}) {
     const auto mix = find_quant_mix(type);
     ASSERT_TRUE(mix.has_value());
-    const auto made = random_model(small_shape(), *mix, 1);
+    const auto made = random_model(small_shape(GetParam()), *mix, 1);
     uint64_t bytes = 0;
     std::vector<Matrix> matrices;
     visit_matrices(made->spec, made->weights, [&](const TensorId&, const Matrix& matrix) {
@@ -66,6 +74,8 @@ TEST(RandomModel, IsWrittenAndReadBack) {
     EXPECT_EQ(next, matrices.size());
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Shapes, RandomModel, testing::Values("mixtral-8x7b", "grok-1", "dbrx"));
 
 }  // namespace
 }  // namespace ostro

@@ -41,6 +41,14 @@ constexpr Case kCases[] = {
     {"qwen3-moe", "qwen3-moe"},
     {"qwen3-moe-all", "qwen3-moe-all"},
     {"qwen3-moe-all.gguf", "qwen3-moe-all"},
+    {"dbrx", "dbrx"},
+    {"dbrx.gguf", "dbrx"},
+    {"grok-1", "grok-1"},
+    {"grok-1-hpcai", "grok-1"},
+    {"grok-1-original", "grok-1-original"},
+    {"gpt-oss", "gpt-oss"},
+    {"gpt-oss-mxfp4", "gpt-oss-mxfp4"},
+    {"gpt-oss-mxfp4.gguf", "gpt-oss-mxfp4"},
 };
 
 template <typename Values>
@@ -60,6 +68,12 @@ std::vector<std::pair<int32_t, int32_t>> sorted_pairs(const std::vector<int32_t>
   return pairs;
 }
 
+double deviation(std::span<const float> values) {
+  double squares = 0;
+  for (const float value : values) squares += static_cast<double>(value) * value;
+  return std::sqrt(squares / static_cast<double>(values.size()));
+}
+
 // The routing of every MoE layer beside the reference's.
 class RoutingCheck : public RoutingObserver {
  public:
@@ -69,7 +83,9 @@ class RoutingCheck : public RoutingObserver {
     const std::string name = "routing." + std::to_string(block.layer);
     EXPECT_EQ(routing.expert, reference_.integers(name + ".expert")) << name;
     EXPECT_LT(largest_difference(routing.weight, reference_.floats(name + ".weight")), 1e-5) << name;
-    EXPECT_LT(largest_difference(routing.score, reference_.floats(name + ".score")), 1e-5) << name;
+    // Scores that are logits are larger than 1.
+    const std::vector<float> score = reference_.floats(name + ".score");
+    EXPECT_LT(largest_difference(routing.score, score), 1e-5 * std::max(1.0, deviation(score))) << name;
     std::vector<int32_t> dropped;  // (token, expert) pairs
     for (size_t choice = 0; choice < routing.dropped.size(); ++choice) {
       if (routing.dropped[choice] == 0) continue;
@@ -117,8 +133,9 @@ TEST_P(ReferenceTest, Float32AgreesWithinFourTimesTheNaturalError) {
   hooks.hidden = [&](int64_t layer, const Batch&, Rows stream) {
     EXPECT_EQ(layer, layers++);
     const auto expected = reference.floats("hidden." + std::to_string(layer));
-    // Of hidden states no error is recorded; they are of the logits' size.
-    EXPECT_LT(largest_difference(stream.values(), expected), 4 * reference.logit_error) << layer;
+    // Of hidden states no error is recorded: that of the logits, for as much as they are larger.
+    const double size = std::max(1.0, deviation(expected) / reference.logit_deviation);
+    EXPECT_LT(largest_difference(stream.values(), expected), 4 * reference.logit_error * size) << layer;
   };
   std::vector<float> logits;
   runner.run(0, tokens, 0, static_cast<int64_t>(tokens.size()), logits, hooks);
@@ -139,7 +156,14 @@ TEST_P(ReferenceTest, GreedyTokensAreTheSame) {
   EXPECT_EQ(continue_greedily(runner, reference.integers("tokens"), 24), reference.integers("greedy"));
 }
 
-// These weights are floats, so what the default adds is the F16 cache (keys and values rounded to 11 bits) and, where
+bool has_quantized_weights(const Model& model) {
+  bool found = false;
+  visit_matrices(model.spec, model.weights,
+                 [&](const TensorId&, const Matrix& matrix) { found = found || is_quantized(matrix.dtype); });
+  return found;
+}
+
+// Where weights are floats, what the default adds is the F16 cache (keys and values rounded to 11 bits) and, where
 // BF16 tiles multiply, activations rounded to 8 bits.
 // Scores that are not divided by the root of the head's dimension feel the rounding of keys that much more.
 double default_bound(const Backend& backend, const ModelSpec& spec, const Reference& reference) {
@@ -161,6 +185,13 @@ TEST_P(ReferenceTest, DefaultComputeStaysNear) {
   const double bound = default_bound(*runner.backend, model->spec, reference);
   std::vector<float> logits;
   runner.run(0, tokens, 0, prompt, logits);
+  if (has_quantized_weights(*model)) {
+    // Activations are int8 there, and in models this small some tokens meet other experts for it.
+    std::vector<float> error = reference.floats("logits");
+    for (size_t i = 0; i < error.size(); ++i) error[i] -= logits[i];
+    EXPECT_LT(deviation(error), 0.35 * reference.logit_deviation);
+    return;
+  }
   const double difference = largest_difference(logits, reference.floats("logits"));
   EXPECT_LT(difference, bound);
   RecordProperty("over_deviation", std::to_string(difference / reference.logit_deviation));

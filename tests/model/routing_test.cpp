@@ -25,6 +25,14 @@ TEST(Routing, SoftmaxOfTheChosenAloneWhenRenormalised) {
   EXPECT_NEAR(routing.score[0] + routing.score[1] + routing.score[2] + routing.score[3], 1, 1e-6);
 }
 
+TEST(Routing, LogitsWeighByTheSoftmaxOverTheChosen) {
+  const Routing routing = route({1000, 1003, -5, 1002}, {4, 2, Score::Logit, true, 1});
+  EXPECT_EQ(routing.expert, (std::vector<int32_t>{1, 3}));
+  EXPECT_EQ(routing.score[0], 1000);
+  EXPECT_NEAR(routing.weight[0], 1 / (1 + std::exp(-1.0)), 1e-9);
+  EXPECT_NEAR(routing.weight[1], 1 - 1 / (1 + std::exp(-1.0)), 1e-9);
+}
+
 TEST(Routing, SigmoidUnnormalisedAndScaled) {
   const Routing routing = route({0, -1, 2}, {3, 2, Score::Sigmoid, false, 2.5f});
   EXPECT_EQ(routing.expert, (std::vector<int32_t>{2, 0}));
@@ -43,7 +51,7 @@ TEST(Routing, TheBiasChoosesAndDoesNotWeigh) {
 }
 
 TEST(Routing, GroupsByTheirBestOrByTheSumOfTheirTwoBest) {
-  RouterSpec spec{6, 2, Score::Sigmoid, false, 1, false, 3, 1, GroupRank::Max};
+  RouterSpec spec{6, 2, Score::Sigmoid, false, 1, false, false, 3, 1, GroupRank::Max};
   const std::vector<float> logits = {2, -2, 1, 1.5f, 0, -1};
   EXPECT_EQ(route(logits, spec).expert, (std::vector<int32_t>{0, 1}));
   spec.group_rank = GroupRank::TopTwoSum;
@@ -54,7 +62,7 @@ TEST(Routing, GroupsByTheirBestOrByTheSumOfTheirTwoBest) {
 
 // A group that is out must lose against negative scores too.
 TEST(Routing, GroupsThatAreOutCannotBeChosenWhateverTheBias) {
-  RouterSpec spec{6, 2, Score::Sigmoid, false, 1, true, 3, 1, GroupRank::TopTwoSum};
+  RouterSpec spec{6, 2, Score::Sigmoid, false, 1, false, true, 3, 1, GroupRank::TopTwoSum};
   const std::vector<float> bias(6, -2);
   EXPECT_EQ(route({0, 0, 1, -5, 1, 1}, spec, bias).expert, (std::vector<int32_t>{4, 5}));
   EXPECT_EQ(route({0, 0, 1, 0, 1, -9}, spec, bias).expert, (std::vector<int32_t>{2, 3}));

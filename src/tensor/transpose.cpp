@@ -1,0 +1,23 @@
+#include "tensor/transpose.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace ostro {
+
+// In squares that stay in the first-level cache.
+void transpose(std::byte* out, const std::byte* in, int64_t rows, int64_t cols, size_t size) {
+  constexpr int64_t kSquare = 32;
+  for (int64_t r0 = 0; r0 < rows; r0 += kSquare) {
+    for (int64_t c0 = 0; c0 < cols; c0 += kSquare) {
+      for (int64_t r = r0; r < std::min(rows, r0 + kSquare); ++r) {
+        for (int64_t c = c0; c < std::min(cols, c0 + kSquare); ++c) {
+          std::memcpy(out + static_cast<size_t>(c * rows + r) * size, in + static_cast<size_t>(r * cols + c) * size,
+                      size);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace ostro
