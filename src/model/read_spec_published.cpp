@@ -36,6 +36,16 @@ constexpr Published kPublished[] = {
     {"dbrx", R"({"architectures": ["DbrxForCausalLM"], "d_model": 6144, "n_layers": 40, "n_heads": 48,
       "vocab_size": 100352, "max_seq_len": 32768, "attn_config": {"clip_qkv": 8, "kv_n_heads": 8, "rope_theta": 500000},
       "ffn_config": {"ffn_hidden_size": 10752, "moe_num_experts": 16, "moe_top_k": 4}, "eos_token_id": 100257})"},
+    {"openmoe-8b", R"({"architectures": ["OpenMoeForCausalLM"], "hidden_size": 2048, "num_hidden_layers": 24,
+      "num_attention_heads": 24, "num_key_value_heads": 24, "head_dim": 128, "intermediate_size": 8192,
+      "num_experts": 32, "moe_layer_interval": 6, "router_topk": 2, "router_capacity_factor_eval": 2,
+      "router_min_capacity": 4, "hidden_act": "swiglu", "vocab_size": 256384, "max_position_embeddings": 2048,
+      "rope_theta": 10000, "rms_norm_eps": 1e-6, "bos_token_id": 0, "eos_token_id": 1})"},
+    {"qwen3-30b-a3b", R"({"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe", "hidden_size": 2048,
+      "num_hidden_layers": 48, "num_attention_heads": 32, "num_key_value_heads": 4, "head_dim": 128,
+      "intermediate_size": 6144, "moe_intermediate_size": 768, "num_experts": 128, "num_experts_per_tok": 8,
+      "norm_topk_prob": true, "vocab_size": 151936, "max_position_embeddings": 40960, "rope_theta": 1e6,
+      "rms_norm_eps": 1e-6, "bos_token_id": 151643, "eos_token_id": 151645})"},
 };
 
 }  // namespace
@@ -55,6 +65,9 @@ ModelSpec published_shape(const std::string& name, int64_t layers) {
   WeightStore store;
   store.folder = name;
   store.config = nlohmann::json::parse(published->config);
+  // Where every few layers have experts, of fewer layers than that the last has.
+  const auto interval = store.config.find("moe_layer_interval");
+  if (interval != store.config.end() && layers > 0) *interval = std::min(interval->get<int64_t>(), layers);
   ModelSpec spec = read_hugging_face_spec(store);
   if (layers < 0 || layers > spec.layers) {
     throw_error(ErrorKind::Usage, "{} has {} layers, expected at most as many, not {}", name, spec.layers, layers);

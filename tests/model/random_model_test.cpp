@@ -24,6 +24,8 @@ ModelSpec small_shape(const std::string& name) {
       gqa->kv_heads = 1;
     } else if (auto* moe = std::get_if<MoeSpec>(&block.mixer)) {
       moe->expert.inner = 512;
+    } else if (auto* dense = std::get_if<DenseSpec>(&block.mixer)) {
+      dense->inner = 512;
     }
   }
   validate(spec, "test");
@@ -39,6 +41,9 @@ TEST(PublishedShape, HasThePublishedParameters) {
   EXPECT_EQ(published_shape("grok-1").active_parameters(), 83'756'587'008);
   EXPECT_EQ(published_shape("dbrx").parameters(), 131'596'523'520);
   EXPECT_EQ(published_shape("dbrx").active_parameters(), 36'469'708'800);
+  EXPECT_EQ(published_shape("qwen3-30b-a3b").parameters(), 30'532'122'624);
+  EXPECT_NEAR(static_cast<double>(published_shape("openmoe-8b").parameters()), 11.86e9, 0.01e9);
+  EXPECT_TRUE(std::holds_alternative<MoeSpec>(published_shape("openmoe-8b", 2).blocks[3].mixer));
   EXPECT_THROW(published_shape("mixtral-8x7b", 33), Error);
   EXPECT_THROW(published_shape("x"), Error);
 }
@@ -75,7 +80,8 @@ TEST_P(RandomModel, IsWrittenAndReadBack) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, RandomModel, testing::Values("mixtral-8x7b", "grok-1", "dbrx"));
+INSTANTIATE_TEST_SUITE_P(Shapes, RandomModel,
+                         testing::Values("mixtral-8x7b", "grok-1", "dbrx", "openmoe-8b", "qwen3-30b-a3b"));
 
 }  // namespace
 }  // namespace ostro
