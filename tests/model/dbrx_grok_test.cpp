@@ -5,6 +5,7 @@
 #include "model/read_spec.h"
 #include "model/read_spec_published.h"
 #include "model/support.h"
+#include "model/tensor_names.h"
 #include "tensor/quant.h"
 
 namespace ostro::test {
@@ -134,6 +135,63 @@ TEST(Grok, NewGgufKeysAreReadOrRefused) {
   values["grok.final_logit_softcapping"] = 0.0;
   values["grok.attention.temperature_length"] = uint64_t{1024};
   EXPECT_THAT(message_of([&] { read_gguf(values); }), HasSubstr("grok.attention.temperature_length is not a field"));
+}
+
+// The published checkpoint has no config.json: sizes come from its tensors, the rest is the release's.
+TEST(Grok, TheReleaseNeedsNoConfiguration) {
+  WeightStore store;
+  store.format = CheckpointFormat::NumberedPickles;
+  store.path = store.folder = "checkpoints/ckpt-0";
+  const auto add = [&](const std::string& name, const std::vector<int64_t>& shape) {
+    store.tensors[name] = {name, DType::Q8_0, shape, {}, ""};
+  };
+  add("language_model/in_out_embed/embeddings", {131072, 6144});
+  for (int64_t layer = 0; layer < 64; ++layer) {
+    const std::string prefix = fmt::format("transformer/decoder_layer_{}/", layer);
+    add(prefix + "moe/linear/w", {8, 32768, 6144});
+    add(prefix + "multi_head_attention/query/w", {6144, 6144});
+    add(prefix + "multi_head_attention/key/w", {1024, 6144});
+    add(prefix + "router/w", {6144, 8});
+  }
+  const ModelSpec spec = read_spec(store), config = read_spec(hugging_face(grok()));
+  EXPECT_EQ(spec.parameters(), config.parameters());
+  EXPECT_EQ(spec.embedding_scale, config.embedding_scale);
+  EXPECT_EQ(spec.logit_scale, config.logit_scale);
+  EXPECT_EQ(attention_of(spec).query_heads, 48);
+  EXPECT_EQ(attention_of(spec).scale, attention_of(config).scale);
+  EXPECT_EQ(attention_of(spec).logit_cap, 30);
+  EXPECT_EQ(experts_of(spec).router.top_k, 2);
+  store.tensors.erase("language_model/in_out_embed/embeddings");
+  EXPECT_EQ(message_of([&] { read_spec(store); }),
+            "checkpoints/ckpt-0: no tensor language_model/in_out_embed/embeddings");
+}
+
+TEST(Grok, NumbersBecomeNamesInTheOrderOfTheSortedNames) {
+  WeightStore store;
+  store.format = CheckpointFormat::NumberedPickles;
+  store.path = "ckpt-0";
+  const auto fill = [&](int64_t count) {
+    store.tensors.clear();
+    for (int64_t i = 0; i < count; ++i) {
+      const std::string name = fmt::format("tensor{:05}_000", i);
+      store.tensors[name] = {name, DType::F32, {i}, {}, ""};
+    }
+  };
+  fill(2 + 12 * 12);
+  name_numbered_tensors(store);
+  const auto number_of = [&](const std::string& name) { return store.tensors.at(name).shape.at(0); };
+  EXPECT_EQ(number_of("language_model/in_out_embed/embeddings"), 0);
+  EXPECT_EQ(number_of("transformer/decoder_layer_0/moe/linear/w"), 2);
+  EXPECT_EQ(number_of("transformer/decoder_layer_0/moe/linear_1/w"), 3);
+  EXPECT_EQ(number_of("transformer/decoder_layer_1/moe/linear/w"), 14);
+  EXPECT_EQ(number_of("transformer/decoder_layer_10/moe/linear/w"), 26);  // before layer 2
+  EXPECT_EQ(number_of("transformer/decoder_layer_2/moe/linear/w"), 50);
+  EXPECT_EQ(number_of("transformer/decoder_layer_9/router/w"), 145);
+  for (const int64_t count : {1, 2, 13, 15, 145}) {
+    fill(count);
+    EXPECT_EQ(message_of([&] { name_numbered_tensors(store); }),
+              fmt::format("ckpt-0: {} tensors, expected 2 and 12 for each layer", count));
+  }
 }
 
 struct Refusal {
