@@ -7,7 +7,6 @@
 #include "base/error.h"
 #include "engine/memory.h"
 #include "engine/read_ahead.h"
-#include "model/read_spec.h"
 
 namespace ostro {
 namespace {
@@ -102,12 +101,10 @@ MemoryNeed memory_need(const ModelSpec& spec, uint64_t weight_bytes, const Engin
 
 std::unique_ptr<Engine> Engine::open(const std::string& path, const EngineOptions& options) {
   const auto start = Clock::now();
-  auto model = std::make_unique<Model>();
-  model->store = open_named_weights(path);
-  model->spec = read_spec(model->store);
-  apply_overrides(model->spec, options.overrides);
-  check_memory(memory_need(model->spec, model->store.total_bytes(), options), path);
-  model->weights = bind_weights(model->spec, model->store);
+  auto model = load_model(path, [&](Model& found) {
+    apply_overrides(found.spec, options.overrides);
+    check_memory(memory_need(found.spec, found.store.total_bytes(), options), path);
+  });
   std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(model->store);
   if (tokenizer) check_tokenizer(*tokenizer, *model);
   read_ahead(model->store, options.loading);

@@ -11,10 +11,11 @@ WeightStore open_named_weights(const std::string& path) {
   return store;
 }
 
-std::unique_ptr<Model> load_model(const std::string& path) {
+std::unique_ptr<Model> load_model(const std::string& path, const std::function<void(Model& model)>& before_binding) {
   auto model = std::make_unique<Model>();
   model->store = open_named_weights(path);
   model->spec = read_spec(model->store);
+  if (before_binding) before_binding(*model);
   model->weights = bind_weights(model->spec, model->store);
   return model;
 }
