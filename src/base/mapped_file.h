@@ -1,4 +1,4 @@
-// A file mapped read-only into memory, with the errors a person can act on.
+// A file mapped read-only into memory, with the errors a person can act on, and which file an address belongs to.
 #pragma once
 
 #include <cstddef>
@@ -26,5 +26,9 @@ class MappedFile {
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
 };
+
+// The path of the mapped file that `address` lies in, or null. Takes no lock and allocates nothing: for the handler of
+// SIGBUS, which is what reading a mapping ends in where its file has become shorter or the disk fails.
+const char* mapped_path_at(const void* address);
 
 }  // namespace ostro

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "build_info.h"
+#include "cli/bus_error.h"
 #include "cli/flags.h"
 #include "cli/interrupt.h"
 #include "cli/suggest.h"
@@ -116,6 +117,7 @@ int parse_and_run(CLI::App& app, int argc, char** argv) {
 int run_command_line(int argc, char** argv) {
   try {
     install_interrupt_handler();
+    install_bus_error_handler();
     CLI::App app("Runs, converts and explains sparse mixture-of-experts language models.", "ostro");
     app.formatter(std::make_shared<HelpFormatter>());
     app.get_formatter()->column_width(38);
