@@ -10,7 +10,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   } catch (const ostro::Error&) {
   }
   // The archive's structure is a wall that random bytes seldom climb; this goes around it.
-  static const std::vector<std::byte> storage(64, std::byte{1});
+  static const std::vector<std::byte> content(64, std::byte{1});
+  static const ostro::ZipMember storage{content};
   try {
     for (const auto& tensor :
          ostro::parse_torch_pickle(bytes, {{"m/data/0", storage}, {"m/data/1", storage}}, "m/", "")) {

@@ -294,19 +294,26 @@ std::string as_text(const Facts& facts, bool tensors) {
 }
 
 void verify(const Model& model) {
-  Progress bar("verify", model.store.total_bytes(), "B");
-  verify_finite(model.spec, model.weights, default_threads(), [&bar](uint64_t done) { bar.set(done); });
+  const uint64_t checked = checked_bytes(model.store);
+  Progress bar("verify", checked + model.store.total_bytes(), "B");
+  verify_checksums(model.store, [&](uint64_t done) { bar.set(done); });
+  verify_finite(model.spec, model.weights, default_threads(), [&](uint64_t done) { bar.set(checked + done); });
 }
 
 void inspect(const InspectFlags& flags) {
   const Facts facts = gather(flags.model);
   if (flags.verify) verify(*facts.model);
+  const bool has_checksums = checked_bytes(facts.model->store) > 0;
   if (flags.json) {
     ordered_json out = as_json(facts, flags.tensors);
     if (flags.verify) out["finite"] = true;
+    if (flags.verify) out["checksums"] = has_checksums ? ordered_json(true) : ordered_json();
     write_out(out.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
   } else {
-    write_out(as_text(facts, flags.tensors) + (flags.verify ? "verified    all weights are finite\n" : ""));
+    std::string text = as_text(facts, flags.tensors);
+    if (flags.verify)
+      text += fmt::format("verified    all weights are finite{}\n", has_checksums ? ", all checksums fit" : "");
+    write_out(text);
   }
 }
 
@@ -319,7 +326,7 @@ void add_inspect(CLI::App& app) {
       ->type_name("MODEL")
       ->required();
   verb->add_flag("--tensors", flags->tensors, "List every tensor with its type and shape");
-  verb->add_flag("--verify", flags->verify, "Read every weight and refuse NaN and infinity");
+  verb->add_flag("--verify", flags->verify, "Read every weight; refuse NaN, infinity and wrong checksums");
   verb->add_flag("--json", flags->json, "One JSON object");
   verb->footer(
       "Examples:\n"

@@ -14,14 +14,16 @@
 #include "formats/torch_file.h"
 #include "formats/untrusted.h"
 #include "formats/weight_store.h"
+#include "formats/zip.h"
 
 namespace ostro {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kHuggingFaceStem = "model";
+constexpr const char* kTorchStem = "pytorch_model";
 constexpr const char* kNativeStem = "consolidated";
+constexpr const char* kIndexSuffix = ".index.json";
 constexpr size_t kNamesShown = 5;
 
 std::string some_of(const std::vector<std::string>& names) {
@@ -102,7 +104,7 @@ class Opener {
 
   void open_folder(const std::string& named_file) {
     names_ = list_folder(store_.folder);
-    const auto hugging_face = safetensors_files(kHuggingFaceStem);
+    const auto hugging_face = hugging_face_files();
     const auto native = native_files();
     const auto gguf = gguf_models();
     const bool wants_native = named_file.starts_with(kNativeStem) || named_file == "params.json";
@@ -112,16 +114,11 @@ class Opener {
       if (contains(names_, "generation_config.json")) {
         store_.generation_config = read_json_file(in_folder("generation_config.json"));
       }
-      open_safetensors_files(hugging_face, kHuggingFaceStem);
+      open_files(hugging_face);
     } else if (contains(names_, "params.json") && !native.empty()) {
       store_.format = CheckpointFormat::Mistral;
       store_.config = read_json_file(in_folder("params.json"));
-      if (native.front().ends_with(".safetensors")) {
-        open_safetensors_files(native, kNativeStem);
-      } else {
-        check_present(native);
-        for (const auto& name : native) add_torch(name);
-      }
+      open_files(native);
     } else if (gguf.size() == 1 && named_file.empty()) {
       open_gguf(gguf.front());
     } else if (const auto numbered = numbered_folder(); numbered && named_file.empty()) {
@@ -268,23 +265,28 @@ class Opener {
     for (auto& tensor : parse_torch_file(file->bytes(), file->path())) add(std::move(tensor));
   }
 
-  static std::string index_name(const std::string& stem) { return stem + ".safetensors.index.json"; }
-
-  // The files of one safetensors layout: the single file, else those of the index, else the numbered ones. With an
-  // index the list holds only the index.
-  std::vector<std::string> safetensors_files(const std::string& stem) const {
-    if (contains(names_, stem + ".safetensors")) return {stem + ".safetensors"};
-    if (contains(names_, index_name(stem))) return {index_name(stem)};
+  // The files of one layout: "<stem><suffix>", else those of its index, else the numbered ones. With an index the list
+  // holds only the index.
+  std::vector<std::string> files_of(const std::string& stem, const std::string& suffix) const {
+    for (const auto& name : {stem + suffix, stem + suffix + kIndexSuffix}) {
+      if (contains(names_, name)) return {name};
+    }
     for (const auto& name : names_) {
-      const auto part = part_name(name, ".safetensors");
+      const auto part = part_name(name, suffix);
       if (part && part->stem == stem) return all_parts(store_.folder, *part);
     }
     return {};
   }
 
+  // model.safetensors, else what torch wrote before there were safetensors: pytorch_model.bin.
+  std::vector<std::string> hugging_face_files() const {
+    const auto found = files_of("model", ".safetensors");
+    return found.empty() ? files_of(kTorchStem, ".bin") : found;
+  }
+
   // consolidated.safetensors and its sharded form, else consolidated.00.pth, .01.pth, ... or the same with .pt.
   std::vector<std::string> native_files() const {
-    auto found = safetensors_files(kNativeStem);
+    auto found = files_of(kNativeStem, ".safetensors");
     for (const char* suffix : {".pth", ".pt"}) {
       if (!found.empty()) break;
       const std::string head = std::string(kNativeStem) + ".";
@@ -310,12 +312,13 @@ class Opener {
     return models;
   }
 
-  void open_safetensors_files(const std::vector<std::string>& files, const std::string& stem) {
-    if (files.front() != index_name(stem)) {
-      check_present(files);
-      for (const auto& name : files) add_safetensors(name);
-      return;
-    }
+  void open_files(const std::vector<std::string>& files) {
+    const bool torch = files.front().find(".safetensors") == std::string::npos;
+    const auto add_all = [&](const auto& names) {
+      check_present({names.begin(), names.end()});
+      for (const auto& name : names) torch ? add_torch(name) : add_safetensors(name);
+    };
+    if (!files.front().ends_with(kIndexSuffix)) return add_all(files);
     const std::string index_path = in_folder(files.front());
     const nlohmann::json index = read_json_file(index_path, 256u << 20);
     if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
@@ -333,8 +336,7 @@ class Opener {
         throw_error(ErrorKind::File, "{}: shard {} is not a file of the same folder", index_path, quote(shard));
       }
     }
-    check_present({shards.begin(), shards.end()});
-    for (const auto& shard : shards) add_safetensors(shard);
+    add_all(shards);
     std::vector<std::string> missing;
     for (const auto& [tensor, shard] : index["weight_map"].items()) {
       const auto found = store_.tensors.find(tensor);
@@ -365,7 +367,8 @@ class Opener {
       if (!contains(names_, config)) continue;
       throw_error(ErrorKind::File,
                   "{}: {} is there, its weights are missing (model.safetensors, model.safetensors.index.json, "
-                  "model-00001-of-N.safetensors; or consolidated.safetensors, consolidated.00.pth, .pt)",
+                  "model-00001-of-N.safetensors, the same of pytorch_model.bin; or consolidated.safetensors, "
+                  "consolidated.00.pth, .pt)",
                   folder, config);
     }
     throw_error(ErrorKind::File,
@@ -448,6 +451,7 @@ WeightStore open_weights(const std::string& path) {
   const std::string name = fs::path(path).filename().string();
   Opener opener(path, parent.empty() ? "." : parent.string());
   const bool part_of_folder =
+      name.starts_with(kTorchStem) ||
       std::ranges::any_of(std::initializer_list<const char*>{".safetensors", ".pth", ".pt", ".json"},
                           [&](const char* suffix) { return name.ends_with(suffix); });
   if (part_of_folder) {
@@ -456,6 +460,28 @@ WeightStore open_weights(const std::string& path) {
     opener.open_gguf(name);
   }
   return opener.take();
+}
+
+namespace {
+bool has_checksums(const MappedFile& file) { return as_text(file.bytes()).starts_with("PK"); }
+}  // namespace
+
+uint64_t checked_bytes(const WeightStore& store) {
+  uint64_t total = 0;
+  for (const auto& file : store.files) total += has_checksums(*file) ? file->bytes().size() : 0;
+  return total;
+}
+
+void verify_checksums(const WeightStore& store, const std::function<void(uint64_t bytes)>& done) {
+  uint64_t read = 0;
+  for (const auto& file : store.files) {
+    if (!has_checksums(*file)) continue;
+    for (const auto& [name, member] : parse_stored_zip(file->bytes(), file->path())) {
+      check_zip_member(name, member, file->path());
+      read += member.bytes.size();
+      if (done) done(read);
+    }
+  }
 }
 
 }  // namespace ostro

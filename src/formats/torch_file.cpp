@@ -22,7 +22,6 @@ namespace {
 using pickle::Index;
 using pickle::Kind;
 using pickle::Value;
-using Members = std::map<std::string, std::span<const std::byte>>;
 
 constexpr uint64_t kLongestPickle = 16u << 20;
 
@@ -41,7 +40,7 @@ constexpr std::array<std::pair<std::string_view, Class>, 6> kClasses = {{
 class TorchPickle final : public pickle::Machine {
  public:
   // `root` is the folder of the archive ("consolidated.00/").
-  TorchPickle(std::span<const std::byte> pickle, const Members& members, std::string root, const std::string& name)
+  TorchPickle(std::span<const std::byte> pickle, const ZipMembers& members, std::string root, const std::string& name)
       : Machine(pickle, name, 2), members_(members), root_(std::move(root)) {}
 
   std::vector<TensorEntry> read(const std::string& name) {
@@ -115,11 +114,12 @@ class TorchPickle final : public pickle::Machine {
     const auto member = members_.find(fmt::format("{}data/{}", root_, key));
     if (member == members_.end()) fail("storage {} is not in the archive", quote(key));
     const uint64_t needed = tensor_bytes(type, std::array{elements}, fmt::format("{}: storage {}", file(), quote(key)));
-    if (needed != member->second.size()) {
-      fail("storage {} has {} bytes, {} elements of {} need {}", quote(key), member->second.size(), elements,
-           info(type).name, needed);
+    const auto bytes = member->second.bytes;
+    if (needed != bytes.size()) {
+      fail("storage {} has {} bytes, {} elements of {} need {}", quote(key), bytes.size(), elements, info(type).name,
+           needed);
     }
-    push({.kind = Kind::Storage, .number = static_cast<int64_t>(type), .bytes = member->second});
+    push({.kind = Kind::Storage, .number = static_cast<int64_t>(type), .bytes = bytes});
   }
 
   // (storage, offset, size, stride, requires_grad, backward_hooks[, metadata])
@@ -152,7 +152,7 @@ class TorchPickle final : public pickle::Machine {
     push({.kind = Kind::Tensor, .number = static_cast<int64_t>(type), .shape = std::move(shape), .bytes = bytes});
   }
 
-  const Members& members_;
+  const ZipMembers& members_;
   std::string root_;
 };
 
@@ -160,7 +160,7 @@ class TorchPickle final : public pickle::Machine {
 
 std::vector<TensorEntry> parse_torch_file(std::span<const std::byte> bytes, const std::string& name) {
   constexpr std::string_view kPickle = "data.pkl";
-  const Members members = parse_stored_zip(bytes, name);
+  const ZipMembers members = parse_stored_zip(bytes, name);
   const auto is_pickle = [&](const auto& member) {
     const std::string_view path = member.first;
     return path.substr(path.find('/') + 1) == kPickle;
@@ -169,13 +169,14 @@ std::vector<TensorEntry> parse_torch_file(std::span<const std::byte> bytes, cons
   if (pickle == members.end()) throw_error(ErrorKind::File, "{}: the archive holds no {}", name, kPickle);
   const std::string root = pickle->first.substr(0, pickle->first.size() - kPickle.size());
   const auto order = members.find(root + "byteorder");
-  if (order != members.end() && as_text(order->second) != "little") {
-    throw_error(ErrorKind::File, "{}: byte order {}, expected 'little'", name, quote(as_text(order->second)));
+  if (order != members.end() && as_text(order->second.bytes) != "little") {
+    throw_error(ErrorKind::File, "{}: byte order {}, expected 'little'", name, quote(as_text(order->second.bytes)));
   }
-  return parse_torch_pickle(pickle->second, members, root, name);
+  check_zip_member(pickle->first, pickle->second, name);
+  return parse_torch_pickle(pickle->second.bytes, members, root, name);
 }
 
-std::vector<TensorEntry> parse_torch_pickle(std::span<const std::byte> pickle, const Members& members,
+std::vector<TensorEntry> parse_torch_pickle(std::span<const std::byte> pickle, const ZipMembers& members,
                                             const std::string& root, const std::string& name) {
   return TorchPickle(pickle, members, root, name).read(name);
 }

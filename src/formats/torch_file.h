@@ -3,21 +3,21 @@
 #pragma once
 
 #include <cstddef>
-#include <map>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "formats/tensor_entry.h"
+#include "formats/zip.h"
 
 namespace ostro {
 
-// Reads one file. `name` begins the messages of Error(File).
+// Reads one file. `name` begins the messages of Error(File). The pickle's checksum is compared, the tensors' are not:
+// that would read all of the file.
 std::vector<TensorEntry> parse_torch_file(std::span<const std::byte> bytes, const std::string& name);
 
 // The pickle alone. `members` are the archive's; storages are looked up as <root>data/<key>.
-std::vector<TensorEntry> parse_torch_pickle(std::span<const std::byte> pickle,
-                                            const std::map<std::string, std::span<const std::byte>>& members,
+std::vector<TensorEntry> parse_torch_pickle(std::span<const std::byte> pickle, const ZipMembers& members,
                                             const std::string& root, const std::string& name);
 
 }  // namespace ostro

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -42,5 +43,10 @@ struct WeightStore {
 // Hugging Face and a Mistral layout is read as Hugging Face's, unless the path names a file of the latter. Throws
 // Error(File), Error(Io).
 WeightStore open_weights(const std::string& path);
+
+// Reads every file that carries checksums (torch's do) and throws Error(File) where one does not fit. `done`, which may
+// be null, is called with the bytes read so far of those that checked_bytes() announces.
+void verify_checksums(const WeightStore& store, const std::function<void(uint64_t bytes)>& done = nullptr);
+uint64_t checked_bytes(const WeightStore& store);
 
 }  // namespace ostro

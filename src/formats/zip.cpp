@@ -8,6 +8,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "formats/crc32.h"
 #include "formats/untrusted.h"
 
 namespace ostro {
@@ -28,7 +29,7 @@ class ZipParser {
  public:
   ZipParser(std::span<const std::byte> bytes, const std::string& name) : bytes_(bytes), name_(name) {}
 
-  std::map<std::string, std::span<const std::byte>> parse() {
+  ZipMembers parse() {
     const Directory directory = find_directory();
     if (directory.offset > bytes_.size() || directory.size > bytes_.size() - directory.offset) {
       fail("its directory, {} bytes at {}, is outside the file", directory.size, directory.offset);
@@ -37,7 +38,7 @@ class ZipParser {
       fail("{} members in a directory of {} bytes", directory.entries, directory.size);
     }
     ByteReader in(bytes_.subspan(directory.offset, directory.size), name_ + ": zip directory");
-    std::map<std::string, std::span<const std::byte>> out;
+    ZipMembers out;
     for (uint64_t i = 0; i < directory.entries; ++i) read_member(in, directory.offset, out);
     return out;
   }
@@ -93,12 +94,13 @@ class ZipParser {
     return found;
   }
 
-  void read_member(ByteReader& in, uint64_t data_end, std::map<std::string, std::span<const std::byte>>& out) const {
+  void read_member(ByteReader& in, uint64_t data_end, ZipMembers& out) const {
     if (in.read<uint32_t>("signature") != kCentralHeader) fail("a directory entry has a wrong signature");
     in.take(4, "versions");
     const auto flags = in.read<uint16_t>("flags");
     const auto method = in.read<uint16_t>("method");
-    in.take(4 + 4, "time and checksum");
+    in.take(4, "time");
+    const auto checksum = in.read<uint32_t>("checksum");
     uint64_t packed = in.read<uint32_t>("size");
     uint64_t size = in.read<uint32_t>("size");
     const auto name_length = in.read<uint16_t>("name length");
@@ -115,7 +117,7 @@ class ZipParser {
     }
     if (size == kInZip64 || packed == kInZip64 || offset == kInZip64) read_zip64(extra, size, packed, offset);
     if (size != packed) fail("member {}: stored, yet {} bytes become {}", quote(member), packed, size);
-    if (!out.emplace(member, data_of(member, offset, size, data_end)).second) {
+    if (!out.emplace(member, ZipMember{data_of(member, offset, size, data_end), checksum}).second) {
       fail("member {} appears twice", quote(member));
     }
   }
@@ -160,9 +162,16 @@ class ZipParser {
 
 }  // namespace
 
-std::map<std::string, std::span<const std::byte>> parse_stored_zip(std::span<const std::byte> bytes,
-                                                                   const std::string& name) {
+ZipMembers parse_stored_zip(std::span<const std::byte> bytes, const std::string& name) {
   return ZipParser(bytes, name).parse();
+}
+
+void check_zip_member(const std::string& member, const ZipMember& content, const std::string& file) {
+  if (content.checksum == 0) return;
+  const uint32_t found = crc32(content.bytes);
+  if (found == content.checksum) return;
+  throw_error(ErrorKind::File, "{}: zip archive: member {} is damaged: its CRC-32 is {:08x}, expected {:08x}", file,
+              quote(member), found, content.checksum);
 }
 
 }  // namespace ostro

@@ -1,4 +1,5 @@
 // Which tokenizer a file or a checkpoint holds.
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -110,7 +111,8 @@ std::unique_ptr<Tokenizer> load_tokenizer(const WeightStore& store) {
 std::unique_ptr<Tokenizer> open_tokenizer(const std::string& path) {
   const fs::path given(path);
   std::error_code ignored;
-  const bool weights = given.extension() == ".safetensors" || given.extension() == ".pth" || given.extension() == ".pt";
+  const bool weights = std::ranges::any_of(std::initializer_list<const char*>{".safetensors", ".bin", ".pth", ".pt"},
+                                           [&](const char* suffix) { return given.extension() == suffix; });
   if (!weights && !fs::is_directory(given, ignored)) return load_tokenizer_file(path);
   WeightStore store;
   store.path = path;

@@ -55,12 +55,15 @@ TEST(Inspect, TellsTheModel) {
   EXPECT_EQ(json["structure"][0]["blocks"][1]["top_k"], 2);
   EXPECT_EQ(json["structure"][0]["last_layer"], 2);
   EXPECT_EQ(json["finite"], true);
+  EXPECT_EQ(json["checksums"], nullptr);
   EXPECT_GT(json["parameters"], json["active_parameters"]);
   uint64_t bytes = 0;
   for (const auto& tensor : json["tensors"]) bytes += tensor["bytes"].get<uint64_t>();
   EXPECT_EQ(json["bytes"], bytes);
   EXPECT_EQ(json["tokenizer"], nullptr);
 
+  const auto torch = run_ostro({"inspect", model("mixtral-bin"), "--verify"});
+  EXPECT_NE(torch.out.find("verified    all weights are finite, all checksums fit\n"), std::string::npos) << torch.out;
   const auto text = run_ostro({"inspect", model("mistral-swa")});
   EXPECT_NE(text.out.find("window of 16 tokens"), std::string::npos) << text.out;
 }

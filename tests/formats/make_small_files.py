@@ -2,20 +2,15 @@
 """Writes small.gguf, small.safetensors and small.pth with the public writers: gguf, safetensors and pickle.
 
 Usage: make_small_files.py tests/fixtures/formats   (needs the packages gguf, safetensors and numpy)
-The torch file has the records and the pickle that torch.save writes; its classes are stood in for by name.
 """
-import collections
-import io
 import pathlib
-import pickle
 import sys
-import types
-import zipfile
 
 import gguf
 import numpy as np
-import safetensors
 import safetensors.numpy
+
+from torch_writer import BFloat16, Float, Half, Storage, Tensor, save
 
 out = pathlib.Path(sys.argv[1])
 
@@ -60,63 +55,17 @@ def small_safetensors():
     (out / "small.safetensors").write_bytes(safetensors.numpy.save(tensors, metadata={"format": "pt"}))
 
 
-class Storage:
-    def __init__(self, kind, key, array):
-        self.kind, self.key, self.array = kind, key, array
-
-
-class Tensor:
-    def __init__(self, storage, offset, shape):
-        self.storage, self.offset, self.shape = storage, offset, shape
-
-    def __reduce__(self):
-        strides, step = [], 1
-        for size in reversed(self.shape):
-            strides.insert(0, step)
-            step *= size
-        hooks = collections.OrderedDict()
-        arguments = (self.storage, self.offset, tuple(self.shape), tuple(strides), False, hooks)
-        return sys.modules["torch._utils"]._rebuild_tensor_v2, arguments
-
-
-class Pickler(pickle.Pickler):
-    def persistent_id(self, obj):
-        if isinstance(obj, Storage):
-            return "storage", obj.kind, obj.key, "cpu", obj.array.size
-        return None
-
-
-def stand_in(module, name):
-    made = type(name, (), {"__module__": module})
-    sys.modules.setdefault(module, types.ModuleType(module))
-    setattr(sys.modules[module], name, made)
-    return made
-
-
 def small_torch():
-    kinds = {name: stand_in("torch", name) for name in ("FloatStorage", "HalfStorage", "BFloat16Storage")}
-    stand_in("torch._utils", "_rebuild_tensor_v2")
-    floats = Storage(kinds["FloatStorage"], "0", ramp(12, np.float32))
-    halves = Storage(kinds["HalfStorage"], "1", ramp(5, np.float16))
-    brains = Storage(kinds["BFloat16Storage"], "2", (ramp(8, np.float32).view(np.uint32) >> 16).astype(np.uint16))
-    tensors = collections.OrderedDict(
-        whole=Tensor(floats, 0, (3, 4)),
-        rows=Tensor(floats, 4, (2, 4)),  # a view into the same storage
-        half=Tensor(halves, 0, (5,)),
-        brain=Tensor(brains, 0, (2, 2, 2)),
-    )
-    data = io.BytesIO()
-    Pickler(data, protocol=2).dump(tensors)
-    with zipfile.ZipFile(out / "small.pth", "w", zipfile.ZIP_STORED) as archive:
-
-        def put(name, content):
-            archive.writestr(zipfile.ZipInfo(f"small/{name}", (1980, 1, 1, 0, 0, 0)), content)
-
-        put("data.pkl", data.getvalue())
-        put("byteorder", "little")
-        for storage in (floats, halves, brains):
-            put(f"data/{storage.key}", storage.array.tobytes())
-        put("version", "3\n")
+    floats = Storage(Float, ramp(12, np.float32))
+    halves = Storage(Half, ramp(5, np.float16))
+    brains = Storage(BFloat16, (ramp(8, np.float32).view(np.uint32) >> 16).astype(np.uint16))
+    tensors = {
+        "whole": Tensor(floats, (3, 4)),
+        "rows": Tensor(floats, (2, 4), offset=4),  # a view into the same storage
+        "half": Tensor(halves, (5,)),
+        "brain": Tensor(brains, (2, 2, 2)),
+    }
+    save(out / "small.pth", tensors)
 
 
 small_gguf()

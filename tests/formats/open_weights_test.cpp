@@ -9,6 +9,7 @@
 #include "formats/safetensors_writer.h"
 #include "formats/support.h"
 #include "formats/weight_store.h"
+#include "formats/zip.h"
 #include "support/support.h"
 
 namespace ostro {
@@ -63,6 +64,44 @@ TEST_F(OpenWeights, SaysWhatItLookedFor) {
   EXPECT_THAT(message(), HasSubstr("config.json is there, its weights are missing"));
   put("consolidated.00.pth", "");
   EXPECT_THAT(message(), HasSubstr("consolidated.00.pth is there, params.json is missing"));
+}
+
+TEST_F(OpenWeights, ReadsWhatTorchWrote) {
+  const fs::path shards = test::fixture("models/mixtral-bin");
+  const WeightStore store = open_weights(shards.string());
+  EXPECT_EQ(store.format, CheckpointFormat::HuggingFace);
+  EXPECT_EQ(store.files.size(), 2u);
+  EXPECT_EQ(store.tensors.size(), 96u);
+  EXPECT_EQ(open_weights((shards / "pytorch_model-00002-of-00002.bin").string()).tensors.size(), 96u);
+  EXPECT_EQ(open_weights((test::fixture("models/mistral-full-bin") / "pytorch_model.bin").string()).files.size(), 1u);
+  // Beside safetensors it is not looked at.
+  put("config.json", "{}");
+  put("pytorch_model.bin", "");
+  put_tensors("model.safetensors", {"a"});
+  EXPECT_EQ(open_weights(folder.string()).tensors.size(), 1u);
+  fs::remove(path("model.safetensors"));
+  EXPECT_THAT(message(), HasSubstr("pytorch_model.bin: not a torch zip file: it looks like an empty file"));
+  fs::copy_file(shards / "pytorch_model.bin.index.json", path("pytorch_model.bin.index.json"));
+  fs::remove(path("pytorch_model.bin"));
+  EXPECT_THAT(message(), HasSubstr("2 of 2 parts are missing: pytorch_model-00001-of-00002.bin"));
+}
+
+TEST_F(OpenWeights, FindsDamagedTensorsByTheirChecksums) {
+  const WeightStore sound = open_weights(test::fixture("models/mistral-full-bin").string());
+  uint64_t read = 0;
+  verify_checksums(sound, [&](uint64_t bytes) { read = bytes; });
+  EXPECT_GT(read, sound.total_bytes());
+  EXPECT_LE(read, checked_bytes(sound));
+  const MappedFile& file = *sound.files.at(0);
+  std::string content = test::read_bytes(file.path());
+  const auto tensor = parse_stored_zip(file.bytes(), file.path()).at("pytorch_model/data/7").bytes;
+  content[static_cast<size_t>(&tensor[100] - file.bytes().data())] ^= 1;
+  put("config.json", "{}");
+  put("pytorch_model.bin", content);
+  const WeightStore damaged = open_weights(folder.string());
+  EXPECT_THAT(test::error_of([&] { verify_checksums(damaged); }),
+              HasSubstr("member 'pytorch_model/data/7' is damaged: its CRC-32 is"));
+  EXPECT_EQ(checked_bytes(open_weights(test::fixture("models/mixtral").string())), 0u);
 }
 
 TEST_F(OpenWeights, RefusesWhatIsNoModel) {

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/mapped_file.h"
+#include "formats/crc32.h"
 #include "formats/support.h"
 #include "support/support.h"
 
@@ -17,6 +18,7 @@ struct Member {
   std::string name, content;
   uint16_t method = 0, flags = 0;
   bool zip64 = false;
+  uint32_t checksum = 0;
 };
 
 std::string u16(size_t value) { return test::le(static_cast<uint16_t>(value)); }
@@ -28,14 +30,14 @@ std::string zip_of(const std::vector<Member>& members) {
   bool zip64 = false;
   for (const auto& member : members) {
     const size_t size = member.content.size(), offset = out.size();
-    out += "PK\x03\x04"s + u16(20) + u16(member.flags) + u16(member.method) + u32(0) + u32(0) + u32(size) + u32(size) +
-           u16(member.name.size()) + u16(0) + member.name + member.content;
+    out += "PK\x03\x04"s + u16(20) + u16(member.flags) + u16(member.method) + u32(0) + u32(member.checksum) +
+           u32(size) + u32(size) + u16(member.name.size()) + u16(0) + member.name + member.content;
     zip64 |= member.zip64;
     const std::string extra = member.zip64 ? u16(1) + u16(24) + u64(size) + u64(size) + u64(offset) : "";
     const size_t shown = member.zip64 ? 0xffffffffu : size;
-    directory += "PK\x01\x02"s + u16(20) + u16(20) + u16(member.flags) + u16(member.method) + u32(0) + u32(0) +
-                 u32(shown) + u32(shown) + u16(member.name.size()) + u16(extra.size()) + u16(0) + u16(0) + u16(0) +
-                 u32(0) + u32(member.zip64 ? 0xffffffffu : offset) + member.name + extra;
+    directory += "PK\x01\x02"s + u16(20) + u16(20) + u16(member.flags) + u16(member.method) + u32(0) +
+                 u32(member.checksum) + u32(shown) + u32(shown) + u16(member.name.size()) + u16(extra.size()) + u16(0) +
+                 u16(0) + u16(0) + u32(0) + u32(member.zip64 ? 0xffffffffu : offset) + member.name + extra;
   }
   const size_t start = out.size(), count = members.size();
   out += directory;
@@ -114,6 +116,31 @@ TEST(TorchFile, ReadsViewsParametersAndStateDicts) {
   const std::string state = pickle(kNoHooks + "(" + text("w") + tensor(storage(12), 0, {12}, {1}) + "u}" +
                                    text("_metadata") + kNoHooks + "sb");
   EXPECT_EQ(parse(file_of(state)).size(), 1u);
+}
+
+TEST(Crc32, HasTheKnownValues) {
+  EXPECT_EQ(crc32({}), 0u);
+  EXPECT_EQ(crc32(test::bytes_of("123456789")), 0xcbf43926u);  // the check value of the published parameters
+  const std::string text = "The quick brown fox jumps over the lazy dog";
+  EXPECT_EQ(crc32(test::bytes_of(text)), 0x414fa339u);
+  for (size_t cut = 0; cut <= text.size(); ++cut) {
+    EXPECT_EQ(crc32(test::bytes_of(text.substr(cut)), crc32(test::bytes_of(text.substr(0, cut)))), 0x414fa339u);
+  }
+}
+
+TEST(TorchFile, ComparesTheChecksumsThatAreWritten) {
+  const std::string pickled = named(tensor(storage(12), 0, {12}, {1})), data(kStorageBytes, '\1');
+  std::vector<Member> members = {{"m/data.pkl", pickled}, {"m/data/0", data}};
+  members[0].checksum = crc32(test::bytes_of(pickled));
+  members[1].checksum = crc32(test::bytes_of(data)) ^ 1;
+  const std::string content = zip_of(members);
+  EXPECT_EQ(parse(content).size(), 1u);
+  const auto found = parse_stored_zip(test::bytes_of(content), "t.pth");
+  check_zip_member("m/data.pkl", found.at("m/data.pkl"), "t.pth");
+  EXPECT_THAT(test::error_of([&] { check_zip_member("m/data/0", found.at("m/data/0"), "t.pth"); }),
+              testing::HasSubstr("t.pth: zip archive: member 'm/data/0' is damaged: its CRC-32 is"));
+  members[0].checksum ^= 1;
+  EXPECT_THAT(message_of(zip_of(members)), testing::HasSubstr("member 'm/data.pkl' is damaged"));
 }
 
 TEST(TorchFile, ReadsZip64) {

@@ -19,6 +19,7 @@ constexpr Case kCases[] = {
     {"mistral-swa", "mistral-swa"},
     {"mistral-full", "mistral-full"},
     {"mistral-full-native-pth", "mistral-full"},
+    {"mistral-full-bin", "mistral-full"},
     {"mistral-full.gguf", "mistral-full"},
     {"mixtral", "mixtral"},
     {"mixtral-sharded", "mixtral"},

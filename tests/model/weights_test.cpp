@@ -44,7 +44,8 @@ std::map<std::string, std::vector<float>> matrices_of(const Model& model) {
 TEST(Binding, EveryLayoutGivesTheSameMatrices) {
   const auto expected = matrices_of(*load_model(fixture("models/mixtral").string()));
   EXPECT_EQ(expected.size(), 2 + 3 * (4 + 1 + 8 * 3u));
-  for (const char* layout : {"mixtral-sharded", "mixtral-native", "mixtral-native-stacked", "mixtral.gguf"}) {
+  for (const char* layout :
+       {"mixtral-sharded", "mixtral-bin", "mixtral-native", "mixtral-native-stacked", "mixtral.gguf"}) {
     EXPECT_EQ(matrices_of(*load_model(fixture(std::string("models/") + layout).string())), expected) << layout;
   }
 }
