@@ -130,6 +130,7 @@ std::vector<int32_t> Engine::encode_prompt(std::string_view text, bool parse_spe
   std::vector<int32_t> ids;
   const int32_t bos = spec().begins_with_bos ? spec().bos : tokenizer_->add_bos ? tokenizer_->bos : -1;
   if (bos >= 0) ids.push_back(bos);
+  // Never EOS, whatever the tokenizer's files ask for (add_eos): the text is to be continued.
   const auto encoded = tokenizer_->encode(text, {.parse_special = parse_special});
   ids.insert(ids.end(), encoded.begin(), encoded.end());
   return ids;
