@@ -21,6 +21,12 @@ enum class Compute {
   F32,   // float32 activations, weights dequantised to float32
 };
 
+// Columns [first, first + count) of all rows.
+struct Columns {
+  Rows rows;
+  int64_t first = 0, count = 0;
+};
+
 // out = in * weight^T. `weight` is [out.width, in.width].
 struct Product {
   Matrix weight;
@@ -111,6 +117,8 @@ class Backend {
   virtual void add_expert_rows(Rows out, std::span<const float> rows, std::span<const int64_t> first_row) noexcept = 0;
   // out[r] = in[index[r]]
   virtual void gather(Rows out, Rows in, std::span<const int64_t> index) noexcept = 0;
+  // Row r of `out` = row index[r] of `in`, or row r where there is no index. As many columns in both.
+  virtual void copy_columns(Columns out, Columns in, std::span<const int64_t> index) noexcept = 0;
   // out[t] = sum over j, in order, of weight[t * top_k + j] * in[slot[t * top_k + j]]. Summed in float64 and rounded
   // once: equal rows with weights that add up to 1 give that row again, as upcycled models need.
   virtual void weighted_sum(Rows out, Rows in, std::span<const int64_t> slot, std::span<const double> weight,

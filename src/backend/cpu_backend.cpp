@@ -121,16 +121,18 @@ class CpuBackend final : public Backend {
   void attend(Rows out, Rows queries, const AttendShape& shape, std::span<const AttendJob> jobs) noexcept override {
     struct Task {
       const AttendJob* job;
-      int64_t kv_head, first, rows;
+      int64_t kv_head, first_head, heads, first, rows;
     };
+    CHECK(std::max(shape.key_dim, shape.value_dim) <= kMaxHeadDim);
     const int64_t heads = shape.query_heads / shape.kv_heads;
-    CHECK(heads <= kAttendRows && std::max(shape.key_dim, shape.value_dim) <= kMaxHeadDim);
-    const int64_t tile = kAttendRows / heads;
+    const int64_t together = heads_together(heads, shape.kv_heads * queries.rows), tile = kAttendRows / together;
     std::vector<Task> tasks;
     for (const AttendJob& job : jobs) {
       for (int64_t first = 0; first < job.rows; first += tile) {
-        for (int64_t head = 0; head < shape.kv_heads; ++head) {
-          tasks.push_back({&job, head, first, std::min(tile, job.rows - first)});
+        for (int64_t head = 0; head < shape.query_heads; head += together) {
+          const int64_t kv_head = head / heads;
+          tasks.push_back({&job, kv_head, head, std::min(together, (kv_head + 1) * heads - head), first,
+                           std::min(tile, job.rows - first)});
         }
       }
     }
@@ -147,18 +149,18 @@ class CpuBackend final : public Backend {
       }
       AttendArgs args = {};
       const int64_t row = job.first_row + task.first;
-      args.query = queries.row(row) + task.kv_head * heads * shape.key_dim;
+      args.query = queries.row(row) + task.first_head * shape.key_dim;
       args.query_stride = queries.width;
-      args.out = out.row(row) + task.kv_head * heads * shape.value_dim;
+      args.out = out.row(row) + task.first_head * shape.value_dim;
       args.out_stride = out.width;
       args.rows = task.rows;
-      args.heads = heads;
+      args.heads = task.heads;
       args.first_position = job.first_position + task.first;
       args.key_dim = shape.key_dim;
       args.value_dim = shape.value_dim;
       args.scale = shape.scale;
       args.logit_cap = shape.logit_cap;
-      if (!shape.sinks.empty()) args.sinks = shape.sinks.data() + task.kv_head * heads;
+      if (!shape.sinks.empty()) args.sinks = shape.sinks.data() + task.first_head;
       args.window = shape.window;
       args.key_type = shape.key_type;
       args.value_type = shape.value_type;
@@ -220,6 +222,14 @@ class CpuBackend final : public Backend {
     });
   }
 
+  void copy_columns(Columns out, Columns in, std::span<const int64_t> index) noexcept override {
+    const size_t bytes = sizeof(float) * static_cast<size_t>(out.count);
+    for_rows(out.rows.rows, out.count, [&](int64_t r) {
+      const int64_t from = index.empty() ? r : index[static_cast<size_t>(r)];
+      std::memcpy(out.rows.row(r) + out.first, in.rows.row(from) + in.first, bytes);
+    });
+  }
+
   void weighted_sum(Rows out, Rows in, std::span<const int64_t> slot, std::span<const double> weight,
                     int64_t top_k) noexcept override {
     for_rows(out.rows, out.width * top_k, [&](int64_t t) {
@@ -242,6 +252,19 @@ class CpuBackend final : public Backend {
 
   // Values a phase must touch before a second thread pays for waking it.
   static constexpr int64_t kParallelValues = 16384;
+
+  // How many of the query heads that share a key-value head one task takes: as many as a tile holds, since each task
+  // unpacks the keys for itself; fewer where threads would be idle, as when one row decodes over one key-value head.
+  // A divisor of `heads`. Each query's result depends on its own keys alone, so the choice changes no bits.
+  int64_t heads_together(int64_t heads, int64_t tiles) const {
+    int64_t together = heads;
+    for (int64_t parts = 1; parts <= heads; ++parts) {
+      if (heads % parts != 0) continue;
+      together = heads / parts;
+      if (together <= kAttendRows && parts * tiles >= team_.size()) break;
+    }
+    return together;
+  }
 
   template <typename Body>
   void for_rows(int64_t rows, int64_t width, const Body& body) {

@@ -88,6 +88,37 @@ const char* name_of(Activation activation) {
   return "clamped SwiGLU";
 }
 
+MixerText describe(const MlaSpec& mla) {
+  // Plain multi-head attention of these heads would cache a key and a value of each.
+  const int64_t cached = mla.kv_rank + mla.rope_dim;
+  const int64_t plain = mla.heads * (mla.nope_dim + mla.rope_dim + mla.value_dim);
+  const double saved = 100 * (1 - static_cast<double>(cached) / static_cast<double>(plain));
+  const std::string queries = mla.query_rank > 0 ? fmt::format("queries through a latent of {}", mla.query_rank)
+                                                 : std::string("queries straight from the input");
+  const RopeScaling& scaling = mla.rope.scaling;
+  const std::string stretched =
+      scaling.kind == RopeScaling::Kind::Yarn
+          ? fmt::format(", YaRN x{} over {} positions", scaling.factor, scaling.original_context)
+          : "";
+  return {
+      fmt::format("multi-head latent attention: {} heads, keys of {} + {} with position, values of {}; {}; a latent "
+                  "of {} and a key of {} cached, {:.1f} % less than plain multi-head's; RoPE base {} over "
+                  "neighbours{}; scores times {:.6g}",
+                  mla.heads, mla.nope_dim, mla.rope_dim, mla.value_dim, queries, mla.kv_rank, mla.rope_dim, saved,
+                  mla.rope.theta, stretched, mla.scale),
+      {{"kind", "latent attention"},
+       {"heads", mla.heads},
+       {"query_rank", mla.query_rank},
+       {"kv_rank", mla.kv_rank},
+       {"nope_dim", mla.nope_dim},
+       {"rope_dim", mla.rope_dim},
+       {"value_dim", mla.value_dim},
+       {"rope_theta", mla.rope.theta},
+       {"scale", mla.scale},
+       {"cached_values", cached},
+       {"plain_cached_values", plain}}};
+}
+
 MixerText describe(const DenseSpec& dense) {
   return {fmt::format("dense feed-forward ({}), {} wide", name_of(dense.activation), dense.inner),
           {{"kind", "dense"}, {"inner", dense.inner}, {"activation", name_of(dense.activation)}}};

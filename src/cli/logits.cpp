@@ -21,7 +21,7 @@ namespace {
 struct LogitsFlags {
   ModelFlags model;
   std::string tokens, out;
-  bool routing = false, hidden = false, json = false;
+  bool routing = false, hidden = false, mtp = false, mtp_before_norm = false, json = false;
 };
 
 // Everything but the logits, which are written as they come.
@@ -34,6 +34,7 @@ struct Recorder : RoutingObserver {
   };
   std::map<int64_t, Layer> routing;
   std::map<int64_t, std::vector<float>> hidden;  // [n, width]
+  std::vector<float> mtp_logits;                 // [n - 1, vocab]
 
   void on_route(const BlockSpec& block, const Batch&, const Routing& chunk) override {
     Layer& layer = routing[block.layer];
@@ -63,20 +64,29 @@ void check_ids(const std::vector<int32_t>& ids, const Engine& engine) {
                 engine.options().context);
 }
 
+std::string routing_prefix(const ModelSpec& spec, int64_t layer) {
+  return layer < spec.layers ? fmt::format("routing.{}.", layer) : "mtp.routing.";
+}
+
 // The shapes are known before the first token runs.
 std::vector<SafetensorsPlan> plan_tensors(const ModelSpec& spec, const LogitsFlags& flags, int64_t tokens) {
   std::vector<SafetensorsPlan> plan = {{"logits", "F32", {tokens, spec.vocab}}};
-  for (const auto& block : spec.blocks) {
-    const auto* moe = std::get_if<MoeSpec>(&block.mixer);
-    if (!flags.routing || moe == nullptr) continue;
-    const std::string prefix = fmt::format("routing.{}.", block.layer);
-    plan.push_back({prefix + "expert", "I32", {tokens, moe->router.top_k}});
-    plan.push_back({prefix + "weight", "F32", {tokens, moe->router.top_k}});
-    plan.push_back({prefix + "score", "F32", {tokens, moe->router.experts}});
-    if (moe->router.capacity) plan.push_back({prefix + "dropped", "I32", {tokens, moe->router.top_k}});
-  }
+  const auto plan_routing = [&](size_t first, size_t end, int64_t rows) {
+    for (size_t b = first; flags.routing && b < end; ++b) {
+      const auto* moe = std::get_if<MoeSpec>(&spec.blocks[b].mixer);
+      if (moe == nullptr) continue;
+      const std::string prefix = routing_prefix(spec, spec.blocks[b].layer);
+      plan.push_back({prefix + "expert", "I32", {rows, moe->router.top_k}});
+      plan.push_back({prefix + "weight", "F32", {rows, moe->router.top_k}});
+      plan.push_back({prefix + "score", "F32", {rows, moe->router.experts}});
+      if (moe->router.capacity) plan.push_back({prefix + "dropped", "I32", {rows, moe->router.top_k}});
+    }
+  };
+  plan_routing(0, spec.decoder_blocks(), tokens);
+  if (flags.mtp) plan_routing(spec.decoder_blocks(), spec.blocks.size(), tokens - 1);
   for (int64_t layer = 0; flags.hidden && layer < spec.layers; ++layer)
     plan.push_back({fmt::format("hidden.{}", layer), "F32", {tokens, spec.width}});
+  if (flags.mtp) plan.push_back({"mtp.logits", "F32", {tokens - 1, spec.vocab}});
   return plan;
 }
 
@@ -85,15 +95,18 @@ void write_values(SafetensorsWriter& writer, const std::string& name, const std:
   writer.write(name, std::as_bytes(std::span(values)));
 }
 
-void write_recorded(SafetensorsWriter& writer, const Recorder& recorder) {
+void write_recorded(SafetensorsWriter& writer, const ModelSpec& spec, const Recorder& recorder) {
   for (const auto& [number, layer] : recorder.routing) {
-    const std::string prefix = fmt::format("routing.{}.", number);
+    const std::string prefix = routing_prefix(spec, number);
     write_values(writer, prefix + "expert", layer.expert);
     write_values(writer, prefix + "weight", layer.weight);
     write_values(writer, prefix + "score", layer.score);
     if (!layer.dropped.empty()) write_values(writer, prefix + "dropped", layer.dropped);
   }
-  for (const auto& [layer, values] : recorder.hidden) write_values(writer, fmt::format("hidden.{}", layer), values);
+  for (const auto& [layer, values] : recorder.hidden) {
+    if (layer < spec.layers) write_values(writer, fmt::format("hidden.{}", layer), values);
+  }
+  if (!recorder.mtp_logits.empty()) write_values(writer, "mtp.logits", recorder.mtp_logits);
 }
 
 Batch chunk_of(const std::vector<int32_t>& ids, int64_t first, int64_t count) {
@@ -107,6 +120,20 @@ Batch chunk_of(const std::vector<int32_t>& ids, int64_t first, int64_t count) {
   return batch;
 }
 
+// Multi-token prediction for the rows of a chunk that have a next token: row i predicts token i + 2.
+void run_mtp(Engine& engine, const std::vector<int32_t>& ids, int64_t first, int64_t count, bool normed,
+             Activations& activations, RoutingObserver* routing, std::vector<float>& logits) {
+  count = std::min(count, static_cast<int64_t>(ids.size()) - 1 - first);
+  if (count == 0) return;
+  const Rows states = engine.decoder().states(activations, normed).slice(0, count);
+  Batch batch = chunk_of(ids, first, count);
+  for (int64_t i = 0; i < count; ++i) batch.tokens[static_cast<size_t>(i)] = ids[static_cast<size_t>(first + i + 1)];
+  ForwardHooks hooks;
+  hooks.routing = routing;
+  const auto values = engine.decoder().forward_mtp(batch, states, engine.cache(), activations, hooks).values();
+  logits.insert(logits.end(), values.begin(), values.end());
+}
+
 void write_logits(const LogitsFlags& flags) {
   const std::vector<int32_t> ids = parse_tokens(flags.tokens);
   const auto count = static_cast<int64_t>(ids.size());
@@ -114,6 +141,9 @@ void write_logits(const LogitsFlags& flags) {
   if (model.context == EngineOptions::kDefaultContext) model.context = count;
   auto engine = open_engine(model);
   check_ids(ids, *engine);
+  if (flags.mtp && engine->spec().mtp_blocks == 0)
+    throw_error(ErrorKind::Usage, "--mtp: this model has no module of multi-token prediction");
+  if (flags.mtp && count < 2) throw_error(ErrorKind::Usage, "--mtp: expected at least two tokens");
 
   Recorder recorder;
   ForwardHooks hooks;
@@ -132,10 +162,14 @@ void write_logits(const LogitsFlags& flags) {
     const Batch batch = chunk_of(ids, first, std::min(engine->options().chunk, count - first));
     const Rows logits = engine->decoder().forward(batch, engine->cache(), activations, hooks);
     writer.write("logits", std::as_bytes(logits.values()));
+    if (flags.mtp) {
+      run_mtp(*engine, ids, first, batch.rows(), !flags.mtp_before_norm, activations, hooks.routing,
+              recorder.mtp_logits);
+    }
     bar->add(static_cast<uint64_t>(batch.rows()));
   }
   bar.reset();
-  write_recorded(writer, recorder);
+  write_recorded(writer, engine->spec(), recorder);
   writer.commit();
   if (flags.json) write_out(nlohmann::ordered_json{{"file", flags.out}, {"tokens", count}}.dump() + "\n");
 }
@@ -158,6 +192,11 @@ void add_logits(CLI::App& app) {
                  "have a capacity")
       ->group("Output");
   verb->add_flag("--hidden", flags->hidden, "Also hidden.<layer> [n, width], the residual stream after a layer")
+      ->group("Output");
+  verb->add_flag("--mtp", flags->mtp, "Also mtp.logits [n - 1, vocab] of the module of multi-token prediction")
+      ->group("Output");
+  verb->add_flag("--mtp-before-norm", flags->mtp_before_norm,
+                 "The module starts from the decoder's states before its final norm, as some programs have it")
       ->group("Output");
   verb->add_flag("--json", flags->json, "Say what was written as one JSON object")->group("Output");
   add_model_flags(*verb, flags->model);

@@ -76,15 +76,14 @@ MemoryNeed memory_need(const ModelSpec& spec, uint64_t weight_bytes, const Engin
   int64_t widest = 0;  // floats a row needs inside its largest block
   for (const auto& block : spec.blocks) {
     int64_t floats = 0;
+    const uint64_t cached = KvCache::block_bytes(block.mixer, options.key_type, options.value_type);
+    int64_t positions = options.context;
     if (const auto* gqa = std::get_if<GqaSpec>(&block.mixer)) {
       floats = 2 * (gqa->query_heads + gqa->kv_heads) * gqa->head_dim;
-      const int64_t positions =
-          gqa->window > 0 ? std::min(options.context, gqa->window + options.chunk) : options.context;
-      for (const DType type : {options.key_type, options.value_type}) {
-        const int64_t padded = (gqa->head_dim + info(type).block - 1) / info(type).block * info(type).block;
-        const uint64_t bytes = static_cast<uint64_t>(gqa->kv_heads * row_bytes(type, padded));
-        need.cache += bytes * static_cast<uint64_t>(positions) * static_cast<uint64_t>(options.sequences);
-      }
+      if (gqa->window > 0) positions = std::min(positions, gqa->window + options.chunk);
+    } else if (const auto* mla = std::get_if<MlaSpec>(&block.mixer)) {
+      const int64_t latent = mla->kv_rank + mla->rope_dim;
+      floats = mla->query_rank + 3 * latent + mla->heads * (4 * latent + mla->nope_dim + 2 * mla->value_dim);
     } else if (const auto* dense = std::get_if<DenseSpec>(&block.mixer)) {
       floats = dense->gate_rows() + dense->inner;
     } else if (const auto* moe = std::get_if<MoeSpec>(&block.mixer)) {
@@ -92,6 +91,7 @@ MemoryNeed memory_need(const ModelSpec& spec, uint64_t weight_bytes, const Engin
           moe->router.top_k * (moe->expert.gate_rows() + moe->expert.inner + 2 * spec.width) + 2 * moe->router.experts;
       if (moe->shared) floats += 2 * moe->shared->inner + spec.width;
     }
+    need.cache += cached * static_cast<uint64_t>(positions) * static_cast<uint64_t>(options.sequences);
     widest = std::max(widest, floats);
   }
   const int64_t floats = rows * (4 * spec.width + widest) + options.sequences * spec.vocab;

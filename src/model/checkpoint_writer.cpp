@@ -80,7 +80,7 @@ class Planner {
   Planner(const Model& model, const WriteOptions& options)
       : model_(model), options_(options), names_(name_table(options.format, model.spec.family)) {
     main_type_ = options_.mix ? mixed_type(*options_.mix, model.spec, {Role::Query, 0}, model.spec.width)
-                              : kept_type(std::get<GqaWeights>(first_attention()).query);
+                              : kept_type(first_query());
     if (options_.format != CheckpointFormat::Gguf && is_quantized(main_type_)) {
       throw_error(ErrorKind::Usage, "type {}: this layout holds f32, f16 and bf16", info(main_type_).name);
     }
@@ -89,6 +89,7 @@ class Planner {
   std::vector<OutputTensor> plan() {
     for (const BlockSpec& block : model_.spec.blocks) {
       if (const auto* gqa = std::get_if<GqaSpec>(&block.mixer)) attention_[block.layer] = gqa;
+      if (const auto* mla = std::get_if<MlaSpec>(&block.mixer)) latent_[block.layer] = mla;
     }
     visit_vectors(model_.spec, model_.weights, [&](const TensorId& id, std::span<const float> values) {
       const DType type = id.role == Role::SelectionBias ? DType::F32 : norm_type(values);
@@ -112,12 +113,12 @@ class Planner {
  private:
   static int element_bytes(DType type) { return type == DType::F32 ? 4 : is_quantized(type) ? 1 : 2; }
 
-  const MixerWeights& first_attention() const {
-    const auto& blocks = model_.weights.blocks;
-    const auto found =
-        std::ranges::find_if(blocks, [](const auto& b) { return std::holds_alternative<GqaWeights>(b.mixer); });
-    CHECK(found != blocks.end());
-    return found->mixer;
+  const Matrix& first_query() const {
+    for (const BlockWeights& block : model_.weights.blocks) {
+      if (const auto* gqa = std::get_if<GqaWeights>(&block.mixer)) return gqa->query;
+      if (const auto* mla = std::get_if<MlaWeights>(&block.mixer)) return mla->query;
+    }
+    CHECK(false);
   }
 
   DType kept_type(const Matrix& matrix) const {
@@ -176,7 +177,11 @@ class Planner {
 
   void add_matrix(const TensorId& id, const Matrix& matrix) {
     Part part{id, matrix, {}};
-    if (id.role == Role::Query || id.role == Role::Key) {
+    if ((id.role == Role::KeyUp || id.role == Role::ValueUp) && !has_name(names_, id.role)) {
+      join_kv_up(id, std::move(part));
+      return;
+    }
+    if ((id.role == Role::Query || id.role == Role::Key) && attention_.contains(id.layer)) {
       const GqaSpec& gqa = *attention_.at(id.layer);
       const RopePairing to = names_.row_order;
       if (gqa.rope.pairing != to) part.row_of = reorder_heads(matrix.rows, gqa, to);
@@ -199,6 +204,35 @@ class Planner {
     }
     found->shape.front() += shape.front();
     found->parts.push_back(std::move(part));
+  }
+
+  // Layouts with one tensor for the keys and values of all heads hold a head's keys, not transposed, then its values.
+  void join_kv_up(const TensorId& id, Part part) {
+    const MlaSpec& mla = *latent_.at(id.layer);
+    const TensorId whole{Role::KvUp, id.layer};
+    if (id.role == Role::KeyUp) {
+      const int64_t rows = mla.heads * (mla.nope_dim + mla.value_dim);
+      if (id.expert == 0) add(whole, {rows, mla.kv_rank}, matrix_type(whole, part.matrix));
+      part.matrix = untransposed(part.matrix);
+    }
+    const std::string name = expand(written_name(names_, Role::KvUp).pattern, id.layer);
+    const auto found = std::ranges::find(tensors_, name, &OutputTensor::name);
+    CHECK(found != tensors_.end());
+    found->parts.push_back(std::move(part));
+  }
+
+  Matrix untransposed(const Matrix& matrix) {
+    const auto copy = std::make_shared<std::vector<float>>(static_cast<size_t>(matrix.rows * matrix.cols));
+    std::vector<float> row(static_cast<size_t>(matrix.cols));
+    for (int64_t r = 0; r < matrix.rows; ++r) {
+      dequantize_row(matrix.dtype, matrix.row(r), row);
+      for (int64_t c = 0; c < matrix.cols; ++c) {
+        (*copy)[static_cast<size_t>(c * matrix.rows + r)] = row[static_cast<size_t>(c)];
+      }
+    }
+    copies_.push_back(copy);
+    return {reinterpret_cast<const std::byte*>(copy->data()), DType::F32, matrix.cols, matrix.rows,
+            row_bytes(DType::F32, matrix.rows)};
   }
 
   // The shape of a tensor with this matrix alone; further ones are added to the first size. Empty: not written.
@@ -232,6 +266,8 @@ class Planner {
   const NameTable& names_;
   DType main_type_ = DType::F32;
   std::map<int64_t, const GqaSpec*> attention_;
+  std::map<int64_t, const MlaSpec*> latent_;
+  std::vector<std::shared_ptr<const std::vector<float>>> copies_;  // what parts of the plan point to
   std::vector<OutputTensor> tensors_;
 };
 

@@ -44,13 +44,51 @@ Rows Decoder::forward(const Batch& batch, KvCache& cache, Activations& acts, con
 
   const Rows stream = acts.stream.resize(batch.rows(), spec_.width);
   backend_.embed(stream, weights_.embedding, batch.tokens, spec_.embedding_scale);
-  for (size_t b = 0; b < spec_.blocks.size(); ++b) {
+  run_blocks(0, spec_.decoder_blocks(), batch, cache, acts, hooks);
+  return project_logits(batch, weights_.final_norm, weights_.output, acts);
+}
+
+Rows Decoder::states(Activations& acts, bool normed) const {
+  const Rows stream = acts.stream.view();
+  const Rows states = acts.states.resize(stream.rows, stream.width);
+  if (normed) {
+    backend_.normalize(states, stream, weights_.final_norm, spec_.final_norm.kind, spec_.final_norm.eps);
+  } else {
+    backend_.copy_columns({states, 0, states.width}, {stream, 0, stream.width}, {});
+  }
+  return states;
+}
+
+// stream = join [norm(embedding of the next token) | norm(state)]
+Rows Decoder::forward_mtp(const Batch& batch, Rows states, KvCache& cache, Activations& acts,
+                          const ForwardHooks& hooks) const {
+  CHECK(spec_.mtp_blocks > 0 && batch.rows() > 0 && states.rows == batch.rows());
+  const MtpWeights& weights = weights_.mtp;
+  const int64_t rows = batch.rows(), width = spec_.width;
+  const NormSpec& norm = spec_.final_norm;
+  const Rows joined = acts.joined.resize(rows, 2 * width), half = acts.normed.resize(rows, width);
+  backend_.embed(half, weights.embedding, batch.tokens, spec_.embedding_scale);
+  backend_.normalize(half, half, weights.embedding_norm, norm.kind, norm.eps);
+  backend_.copy_columns({joined, 0, width}, {half, 0, width}, {});
+  backend_.normalize(half, states, weights.hidden_norm, norm.kind, norm.eps);
+  backend_.copy_columns({joined, width, width}, {half, 0, width}, {});
+  backend_.linear(std::array{Product{weights.join, acts.stream.resize(rows, width)}}, joined);
+  run_blocks(spec_.decoder_blocks(), spec_.blocks.size(), batch, cache, acts, hooks);
+  return project_logits(batch, weights.final_norm, weights.output, acts);
+}
+
+void Decoder::run_blocks(size_t first, size_t end, const Batch& batch, KvCache& cache, Activations& acts,
+                         const ForwardHooks& hooks) const {
+  const Rows stream = acts.stream.view();
+  for (size_t b = first; b < end; ++b) {
     const BlockSpec& block = spec_.blocks[b];
     const BlockWeights& weights = weights_.blocks[b];
     const Rows normed = acts.normed.resize(batch.rows(), spec_.width);
     backend_.normalize(normed, stream, weights.norm, block.norm.kind, block.norm.eps);
     if (const auto* gqa = std::get_if<GqaSpec>(&block.mixer)) {
       gqa_forward(b, *gqa, std::get<GqaWeights>(weights.mixer), batch, cache, acts);
+    } else if (const auto* mla = std::get_if<MlaSpec>(&block.mixer)) {
+      mla_forward(b, *mla, std::get<MlaWeights>(weights.mixer), batch, cache, acts);
     } else if (const auto* dense = std::get_if<DenseSpec>(&block.mixer)) {
       dense_forward(*dense, std::get<DenseWeights>(weights.mixer), acts);
     } else if (const auto* moe = std::get_if<MoeSpec>(&block.mixer)) {
@@ -65,7 +103,6 @@ Rows Decoder::forward(const Batch& batch, KvCache& cache, Activations& acts, con
     require_finite(stream, fmt::format("the output of layer {}", block.layer));
     if (hooks.hidden) hooks.hidden(block.layer, batch, stream);
   }
-  return project_logits(batch, acts);
 }
 
 // Vaswani et al. 2017; queries share keys and values in groups (Ainslie et al. 2023), positions enter by rotation
@@ -103,6 +140,15 @@ void Decoder::gqa_forward(size_t block, const GqaSpec& spec, const GqaWeights& w
   backend_.rope(key, batch.positions, spec.head_dim, rope.inverse_frequency, rope.magnitude, rope.pairing);
   cache.append(backend_, block, batch, key, value);
 
+  const Rows attended = acts.attended.resize(rows, weights.output.cols);
+  attend_cached(block, batch, cache, attended, query, weights.sinks, acts);
+  const Rows out = acts.mixer_out.resize(rows, spec_.width);
+  backend_.linear(std::array{Product{weights.output, out}}, attended);
+  add_bias(out, weights.output_bias);
+}
+
+void Decoder::attend_cached(size_t block, const Batch& batch, const KvCache& cache, Rows attended, Rows query,
+                            std::span<const float> sinks, Activations& acts) const {
   // All runs first: the jobs' spans must not move.
   acts.runs.clear();
   acts.jobs.clear();
@@ -121,14 +167,9 @@ void Decoder::gqa_forward(size_t block, const GqaSpec& spec, const GqaWeights& w
         {part.first_row, part.count, first_position, std::span(acts.runs).subspan(begin, ends[s] - begin)});
     begin = ends[s];
   }
-  const Rows attended = acts.attended.resize(rows, weights.output.cols);
   AttendShape shape = cache.shape(block);
-  shape.sinks = weights.sinks;
+  shape.sinks = sinks;
   backend_.attend(attended, query, shape, acts.jobs);
-
-  const Rows out = acts.mixer_out.resize(rows, spec_.width);
-  backend_.linear(std::array{Product{weights.output, out}}, attended);
-  add_bias(out, weights.output_bias);
 }
 
 // Gated linear units (Shazeer 2020), such as SwiGLU: down(silu(gate(x)) * up(x))
@@ -193,15 +234,16 @@ void Decoder::moe_forward(const BlockSpec& block, const MoeSpec& spec, const Moe
   backend_.add(out, shared);
 }
 
-Rows Decoder::project_logits(const Batch& batch, Activations& acts) const {
+Rows Decoder::project_logits(const Batch& batch, std::span<const float> norm_weight, const Matrix& output,
+                             Activations& acts) const {
   const auto wanted = static_cast<int64_t>(batch.logit_rows.size());
   const Rows logits = acts.logits.resize(wanted, spec_.vocab);
   if (wanted == 0) return logits;
   const Rows last = acts.last.resize(wanted, spec_.width);
   backend_.gather(last, acts.stream.view(), batch.logit_rows);
   const NormSpec& norm = spec_.final_norm;
-  backend_.normalize(last, last, weights_.final_norm, norm.kind, norm.eps);
-  backend_.linear(std::array{Product{weights_.output, logits}}, last);
+  backend_.normalize(last, last, norm_weight, norm.kind, norm.eps);
+  backend_.linear(std::array{Product{output, logits}}, last);
   if (spec_.logit_scale != 1) backend_.scale(logits, spec_.logit_scale);
   require_finite(logits, "the logits, after the last layer");
   return logits;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 
 #include "tensor/quant.h"
 
@@ -68,9 +69,7 @@ GgufVocabulary read_gguf_vocabulary(GgufFields& fields) {
   return out;
 }
 
-namespace {
-
-RopeScaling read_scaling(GgufFields& fields) {
+RopeScaling read_gguf_scaling(GgufFields& fields) {
   RopeScaling scaling;
   const auto type = fields.maybe_text("rope.scaling.type");
   const auto older = fields.maybe_number("rope.scale_linear");  // linear scaling in files of 2023
@@ -91,17 +90,19 @@ RopeScaling read_scaling(GgufFields& fields) {
     if (const double ext = fields.maybe_number("rope.scaling.yarn_ext_factor").value_or(1); ext != 1) {
       fields.refuse("rope.scaling.yarn_ext_factor", ext, "1");
     }
-    if (const double log = fields.maybe_number("rope.scaling.yarn_log_multiplier").value_or(0); log != 0) {
-      fields.refuse("rope.scaling.yarn_log_multiplier", log, "0");
-    }
+    // Stored as float32: the shortest decimal is what was meant.
+    const auto log = static_cast<float>(fields.maybe_number("rope.scaling.yarn_log_multiplier").value_or(0));
+    scaling.score_mscale = 10 * std::strtod(fmt::format("{}", log).c_str(), nullptr);
     scaling.magnitude = fields.maybe_number("rope.scaling.attn_factor").value_or(1) *
                         fields.maybe_number("rope.scaling.yarn_attn_factor").value_or(1) *
-                        (1 + 0.1 * std::log(std::max(scaling.factor, 1.0)));
+                        yarn_magnitude(scaling.factor, 1);
   } else {
     fields.refuse("rope.scaling.type", *type, "none, linear, yarn");
   }
   return scaling;
 }
+
+namespace {
 
 std::vector<double> read_divisors(const TensorEntry& tensor, int64_t pairs) {
   if (tensor.dtype != DType::F32 || tensor.shape != std::vector<int64_t>{pairs}) {
@@ -127,7 +128,10 @@ RopeSpec read_gguf_rope(GgufFields& fields, RopePairing pairing, int64_t head_di
   if (dims < 2 || dims > head_dim || dims % 2 != 0) {
     fields.refuse("rope.dimension_count", dims, fmt::format("an even number up to {}", head_dim));
   }
-  RopeScaling scaling = read_scaling(fields);
+  RopeScaling scaling = read_gguf_scaling(fields);
+  if (scaling.score_mscale != 0) {
+    fields.refuse("rope.scaling.yarn_log_multiplier", scaling.score_mscale / 10, "0");
+  }
   if (const auto found = store.tensors.find("rope_freqs.weight"); found != store.tensors.end()) {
     if (scaling.kind != RopeScaling::Kind::None) {
       throw_error(ErrorKind::File, "{}: both rope.scaling.type and the tensor rope_freqs.weight scale RoPE",

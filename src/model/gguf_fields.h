@@ -60,6 +60,8 @@ struct GgufVocabulary {
 };
 GgufVocabulary read_gguf_vocabulary(GgufFields& fields);
 
+// rope.scaling.*; magnitude is the factor on cos and sin that llama.cpp applies to most architectures.
+RopeScaling read_gguf_scaling(GgufFields& fields);
 // rope.dimension_count (by default the whole head), rope.freq_base, rope.scaling.* and the tensor rope_freqs.weight.
 RopeSpec read_gguf_rope(GgufFields& fields, RopePairing pairing, int64_t head_dim);
 

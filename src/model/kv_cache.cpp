@@ -5,6 +5,7 @@
 #include <limits>
 #include <memory>
 #include <new>
+#include <optional>
 
 #include "base/checked.h"
 #include "base/error.h"
@@ -43,12 +44,42 @@ int64_t first_key(int64_t position, int64_t window) {
   return window == 0 ? 0 : std::max<int64_t>(0, position - window + 1);
 }
 
-uint64_t bytes_of(const GqaSpec& gqa, DType key_type, DType value_type) {
-  return static_cast<uint64_t>(gqa.kv_heads *
-                               (row_bytes(key_type, gqa.head_dim) + row_bytes(value_type, gqa.head_dim)));
+// What a block caches for each token. Latent attention reads its values out of its keys, from `value_at` on.
+struct Cached {
+  int64_t kv_heads = 0, key_dim = 0, value_dim = 0;
+  int64_t value_at = -1;  // -1: values are rows of their own
+};
+
+std::optional<Cached> cached_by(const Mixer& mixer) {
+  if (const auto* gqa = std::get_if<GqaSpec>(&mixer)) return Cached{gqa->kv_heads, gqa->head_dim, gqa->head_dim};
+  if (const auto* mla = std::get_if<MlaSpec>(&mixer)) {
+    return Cached{1, mla->rope_dim + mla->kv_rank, mla->kv_rank, mla->rope_dim};
+  }
+  return std::nullopt;
 }
 
-void check_type(DType type, int64_t head_dim) {
+int64_t padded_row_bytes(DType type, int64_t values) {
+  const int64_t block = info(type).block;
+  return row_bytes(type, (values + block - 1) / block * block);
+}
+
+AttendShape shape_of(const GqaSpec& gqa) {
+  AttendShape shape;
+  shape.query_heads = gqa.query_heads;
+  shape.scale = gqa.scale;
+  shape.logit_cap = gqa.logit_cap;
+  shape.window = gqa.window;
+  return shape;
+}
+
+AttendShape shape_of(const MlaSpec& mla) {
+  AttendShape shape;
+  shape.query_heads = mla.heads;
+  shape.scale = mla.scale;
+  return shape;
+}
+
+void check_type(DType type, int64_t head_dim, int64_t value_at) {
   if (type != DType::F32 && type != DType::F16 && type != DType::BF16 && type != DType::Q8_0) {
     throw_error(ErrorKind::Usage, "the KV cache cannot be {}, supported: f32, f16, bf16, q8_0", info(type).name);
   }
@@ -56,6 +87,16 @@ void check_type(DType type, int64_t head_dim) {
     throw_error(ErrorKind::Usage, "the KV cache cannot be {}: heads of {} values are no multiple of {}, use f16",
                 info(type).name, head_dim, info(type).block);
   }
+  if (value_at > 0 && value_at % info(type).block != 0) {
+    throw_error(ErrorKind::Usage,
+                "the KV cache cannot be {}: keys with position of {} values are no multiple of {}, use f16",
+                info(type).name, value_at, info(type).block);
+  }
+}
+
+void check_types(const Cached& cached, DType key_type, DType value_type) {
+  check_type(key_type, cached.key_dim, cached.value_at);
+  if (cached.value_at < 0) check_type(value_type, cached.value_dim, -1);
 }
 
 }  // namespace
@@ -68,7 +109,8 @@ struct KvCache::Layer {
     int64_t first_page = 0;   // pages before this one were overwritten
   };
 
-  int64_t kv_heads = 0, head_dim = 0, ring = 0;
+  int64_t ring = 0;
+  bool separate_values = true;
   size_t page_bytes = 0, value_offset = 0;
   AttendShape shape;
   std::vector<Sequence> sequences;
@@ -78,31 +120,36 @@ KvCache::KvCache(const ModelSpec& spec, const KvCacheOptions& options) : options
   CHECK(options.context > 0 && options.max_chunk > 0 && options.sequences > 0);
   layers_.resize(spec.blocks.size());
   for (size_t b = 0; b < spec.blocks.size(); ++b) {
-    const auto* gqa = std::get_if<GqaSpec>(&spec.blocks[b].mixer);
-    if (gqa == nullptr) continue;
-    check_type(options.key_type, gqa->head_dim);
-    check_type(options.value_type, gqa->head_dim);
+    const Mixer& mixer = spec.blocks[b].mixer;
+    const auto cached = cached_by(mixer);
+    if (!cached) continue;
+    check_types(*cached, options.key_type, options.value_type);
     Layer& layer = layers_[b];
-    layer.kv_heads = gqa->kv_heads;
-    layer.head_dim = gqa->head_dim;
-    layer.ring = ring_pages(gqa->window, options);
-    layer.sequences.resize(static_cast<size_t>(options.sequences));
-
     AttendShape& shape = layer.shape;
-    shape.query_heads = gqa->query_heads;
-    shape.kv_heads = gqa->kv_heads;
-    shape.key_dim = shape.value_dim = gqa->head_dim;
-    shape.scale = gqa->scale;
-    shape.logit_cap = gqa->logit_cap;
-    shape.window = gqa->window;
+    const auto* gqa = std::get_if<GqaSpec>(&mixer);
+    shape = gqa != nullptr ? shape_of(*gqa) : shape_of(std::get<MlaSpec>(mixer));
+    shape.kv_heads = cached->kv_heads;
+    shape.key_dim = cached->key_dim;
+    shape.value_dim = cached->value_dim;
     shape.key_type = options.key_type;
-    shape.value_type = options.value_type;
-    shape.key_row_bytes = row_bytes(options.key_type, gqa->head_dim);
-    shape.value_row_bytes = row_bytes(options.value_type, gqa->head_dim);
+    shape.key_row_bytes = row_bytes(options.key_type, cached->key_dim);
     shape.key_head_bytes = kPage * shape.key_row_bytes;
-    shape.value_head_bytes = kPage * shape.value_row_bytes;
-    layer.value_offset = static_cast<size_t>(gqa->kv_heads * shape.key_head_bytes);
-    layer.page_bytes = layer.value_offset + static_cast<size_t>(gqa->kv_heads * shape.value_head_bytes);
+    layer.ring = ring_pages(shape.window, options);
+    layer.sequences.resize(static_cast<size_t>(options.sequences));
+    layer.page_bytes = static_cast<size_t>(shape.kv_heads * shape.key_head_bytes);
+    layer.separate_values = cached->value_at < 0;
+    if (layer.separate_values) {
+      shape.value_type = options.value_type;
+      shape.value_row_bytes = row_bytes(options.value_type, cached->value_dim);
+      shape.value_head_bytes = kPage * shape.value_row_bytes;
+      layer.value_offset = layer.page_bytes;
+      layer.page_bytes += static_cast<size_t>(shape.kv_heads * shape.value_head_bytes);
+    } else {
+      shape.value_type = shape.key_type;
+      shape.value_row_bytes = shape.key_row_bytes;
+      shape.value_head_bytes = shape.key_head_bytes;
+      layer.value_offset = static_cast<size_t>(row_bytes(options.key_type, cached->value_at));
+    }
   }
 }
 
@@ -133,14 +180,20 @@ uint64_t KvCache::bytes_in_use() const {
 
 uint64_t KvCache::bytes_per_token(const ModelSpec& spec, DType key_type, DType value_type) {
   uint64_t sum = 0;
-  for (const BlockSpec& block : spec.blocks) {
-    const auto* gqa = std::get_if<GqaSpec>(&block.mixer);
-    if (gqa == nullptr) continue;
-    check_type(key_type, gqa->head_dim);
-    check_type(value_type, gqa->head_dim);
-    sum += bytes_of(*gqa, key_type, value_type);
+  for (size_t b = 0; b < spec.decoder_blocks(); ++b) {
+    const Mixer& mixer = spec.blocks[b].mixer;
+    if (const auto cached = cached_by(mixer)) check_types(*cached, key_type, value_type);
+    sum += block_bytes(mixer, key_type, value_type);
   }
   return sum;
+}
+
+uint64_t KvCache::block_bytes(const Mixer& mixer, DType key_type, DType value_type) {
+  const auto cached = cached_by(mixer);
+  if (!cached) return 0;
+  int64_t bytes = padded_row_bytes(key_type, cached->key_dim);
+  if (cached->value_at < 0) bytes += padded_row_bytes(value_type, cached->value_dim);
+  return static_cast<uint64_t>(cached->kv_heads * bytes);
 }
 
 int64_t KvCache::length(int32_t sequence) const {
@@ -153,7 +206,7 @@ int64_t KvCache::length(int32_t sequence) const {
 void KvCache::append(Backend& backend, size_t block, const Batch& batch, Rows keys, Rows values) {
   Layer& layer = layers_.at(block);
   const AttendShape& shape = layer.shape;
-  const auto dim = static_cast<size_t>(layer.head_dim);
+  const auto key_dim = static_cast<size_t>(shape.key_dim), value_dim = static_cast<size_t>(shape.value_dim);
   for (const SequenceRows& part : batch.sequences) {
     Layer::Sequence& sequence = layer.sequences.at(static_cast<size_t>(part.sequence));
     CHECK(part.count <= options_.max_chunk && sequence.length + part.count <= options_.context);
@@ -168,11 +221,12 @@ void KvCache::append(Backend& backend, size_t block, const Batch& batch, Rows ke
       if (page == nullptr) page = new_page(layer.page_bytes);
       std::byte* key = page.get() + position % kPage * shape.key_row_bytes;
       std::byte* value = page.get() + layer.value_offset + position % kPage * shape.value_row_bytes;
-      for (int64_t head = 0; head < layer.kv_heads; ++head) {
+      for (int64_t head = 0; head < shape.kv_heads; ++head) {
         backend.store_row(key + head * shape.key_head_bytes, shape.key_type,
-                          {keys.row(row) + head * layer.head_dim, dim});
+                          {keys.row(row) + head * shape.key_dim, key_dim});
+        if (!layer.separate_values) continue;
         backend.store_row(value + head * shape.value_head_bytes, shape.value_type,
-                          {values.row(row) + head * layer.head_dim, dim});
+                          {values.row(row) + head * shape.value_dim, value_dim});
       }
     }
   }

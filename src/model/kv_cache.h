@@ -23,7 +23,8 @@ struct KvCacheOptions {
 
 class KvCache {
  public:
-  // Throws Error(Usage) for a type that cannot hold rows of head_dim values.
+  // Throws Error(Usage) for a type that cannot hold rows of head_dim values. Latents are keys: they have the keys'
+  // type.
   KvCache(const ModelSpec& spec, const KvCacheOptions& options);
   ~KvCache();
   KvCache(const KvCache&) = delete;
@@ -34,10 +35,13 @@ class KvCache {
   uint64_t capacity_bytes() const;
   uint64_t bytes_in_use() const;
   static uint64_t bytes_per_token(const ModelSpec& spec, DType key_type, DType value_type);
+  // Of one token in one block; 0 for blocks without attention. Rows that the types do not divide are rounded up.
+  static uint64_t block_bytes(const Mixer& mixer, DType key_type, DType value_type);
 
   int64_t length(int32_t sequence) const;  // positions stored
   // Stores the keys and values [rows, kv_heads * head_dim] of a batch at their positions, which follow those
-  // stored before. `block` is an index into spec.blocks of an attention block.
+  // stored before. Of latent attention: keys [rows, rope_dim + kv_rank] = [turned key | latent], and no values.
+  // `block` is an index into spec.blocks of an attention block.
   void append(Backend& backend, size_t block, const Batch& batch, Rows keys, Rows values);
   // The attention shape of a block with this cache's layout filled in.
   AttendShape shape(size_t block) const;

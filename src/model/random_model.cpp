@@ -107,6 +107,24 @@ void make_matrices(const ModelSpec& spec, Weights& weights, Make make) {
       }
       if (gqa->output_bias) gqa_weights.output_bias.assign(static_cast<size_t>(spec.width), 0.0f);
       out.mixer = std::move(gqa_weights);
+    } else if (const auto* mla = std::get_if<MlaSpec>(&block.mixer)) {
+      const int64_t queries = mla->heads * (mla->nope_dim + mla->rope_dim);
+      MlaWeights mla_weights;
+      if (mla->query_rank > 0) {
+        mla_weights.query_down = make(TensorId{Role::QueryDown, layer}, mla->query_rank, spec.width);
+        mla_weights.query_norm.assign(static_cast<size_t>(mla->query_rank), 1.0f);
+        mla_weights.query = make(TensorId{Role::QueryUp, layer}, queries, mla->query_rank);
+      } else {
+        mla_weights.query = make(TensorId{Role::Query, layer}, queries, spec.width);
+      }
+      mla_weights.kv_down = make(TensorId{Role::KvDown, layer}, mla->kv_rank + mla->rope_dim, spec.width);
+      mla_weights.kv_norm.assign(static_cast<size_t>(mla->kv_rank), 1.0f);
+      for (int64_t h = 0; h < mla->heads; ++h) {
+        mla_weights.key_up.push_back(make(TensorId{Role::KeyUp, layer, h}, mla->kv_rank, mla->nope_dim));
+        mla_weights.value_up.push_back(make(TensorId{Role::ValueUp, layer, h}, mla->value_dim, mla->kv_rank));
+      }
+      mla_weights.output = make(TensorId{Role::AttentionOutput, layer}, spec.width, mla->heads * mla->value_dim);
+      out.mixer = std::move(mla_weights);
     } else if (const auto* dense = std::get_if<DenseSpec>(&block.mixer)) {
       DenseWeights dense_weights;
       const DenseRoles roles = dense_roles(block);

@@ -19,6 +19,7 @@ constexpr std::array kArchitectures = {
     Architecture{"openmoe", read_openmoe_gguf},   Architecture{"qwen2moe", read_qwen_moe_gguf},
     Architecture{"qwen3moe", read_qwen_moe_gguf}, Architecture{"dbrx", read_dbrx_gguf},
     Architecture{"grok", read_grok_gguf},         Architecture{"gpt-oss", read_gpt_oss_gguf},
+    Architecture{"deepseek2", read_deepseek_gguf},
 };
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 namespace ostro {
 
+ModelSpec read_deepseek_gguf(GgufFields& fields);
 ModelSpec read_llama_gguf(GgufFields& fields);  // Llama, Mistral and, with an expert_count, Mixtral
 ModelSpec read_olmoe_gguf(GgufFields& fields);
 ModelSpec read_openmoe_gguf(GgufFields& fields);

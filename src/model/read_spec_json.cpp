@@ -30,6 +30,8 @@ constexpr std::array kFamilies = {
     Family{"GptOssForCausalLM", "gpt_oss", read_gpt_oss_config},
     Family{"GrokForCausalLM", "grok", read_grok_config},
     Family{"Grok1ModelForCausalLM", "grok-1", read_grok_config},
+    Family{"DeepseekV2ForCausalLM", "deepseek_v2", read_deepseek2_config},
+    Family{"DeepseekV3ForCausalLM", "deepseek_v3", read_deepseek3_config},
 };
 
 const Family& find_family(ConfigFields& config) {
@@ -82,11 +84,12 @@ RopeScaling read_scaling(const nlohmann::json& object, const std::string& where,
     scaling.beta_fast = fields.maybe_number("beta_fast").value_or(scaling.beta_fast);
     scaling.beta_slow = fields.maybe_number("beta_slow").value_or(scaling.beta_slow);
     scaling.truncate = fields.maybe_flag("truncate").value_or(true);
-    const auto magnitude = [&](double m) { return scaling.factor <= 1 ? 1 : 0.1 * m * std::log(scaling.factor) + 1; };
+    const auto magnitude = [&](double m) { return yarn_magnitude(scaling.factor, m); };
     const auto mscale = fields.maybe_number("mscale"), mscale_all = fields.maybe_number("mscale_all_dim");
     const bool both = mscale.value_or(0) != 0 && mscale_all.value_or(0) != 0;
     scaling.magnitude = fields.maybe_number("attention_factor")
                             .value_or(both ? magnitude(*mscale) / magnitude(*mscale_all) : magnitude(1));
+    scaling.score_mscale = mscale_all.value_or(0);
   } else {
     fields.refuse(fields.has("rope_type") ? "rope_type" : "type", "default, linear, llama3, yarn");
   }

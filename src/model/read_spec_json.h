@@ -21,6 +21,8 @@ ModelSpec read_mixtral_config(const WeightStore& store, ConfigFields& config);
 ModelSpec read_dbrx_config(const WeightStore& store, ConfigFields& config);
 ModelSpec read_grok_config(const WeightStore& store, ConfigFields& config);
 ModelSpec read_gpt_oss_config(const WeightStore& store, ConfigFields& config);
+ModelSpec read_deepseek2_config(const WeightStore& store, ConfigFields& config);
+ModelSpec read_deepseek3_config(const WeightStore& store, ConfigFields& config);
 
 ModelSpec read_olmoe_config(const WeightStore& store, ConfigFields& config);
 ModelSpec read_openmoe_config(const WeightStore& store, ConfigFields& config);

@@ -36,6 +36,33 @@ constexpr Published kPublished[] = {
     {"dbrx", R"({"architectures": ["DbrxForCausalLM"], "d_model": 6144, "n_layers": 40, "n_heads": 48,
       "vocab_size": 100352, "max_seq_len": 32768, "attn_config": {"clip_qkv": 8, "kv_n_heads": 8, "rope_theta": 500000},
       "ffn_config": {"ffn_hidden_size": 10752, "moe_num_experts": 16, "moe_top_k": 4}, "eos_token_id": 100257})"},
+    {"deepseek-v2-lite", R"({"architectures": ["DeepseekV2ForCausalLM"], "hidden_size": 2048, "num_hidden_layers": 27,
+      "num_attention_heads": 16, "q_lora_rank": null, "kv_lora_rank": 512, "qk_nope_head_dim": 128,
+      "qk_rope_head_dim": 64, "v_head_dim": 128, "intermediate_size": 10944, "moe_intermediate_size": 1408,
+      "n_routed_experts": 64, "num_experts_per_tok": 6, "n_shared_experts": 2, "n_group": 1,
+      "topk_group": 1, "scoring_func": "softmax", "norm_topk_prob": false, "topk_method": "greedy",
+      "routed_scaling_factor": 1, "first_k_dense_replace": 1, "vocab_size": 102400,
+      "max_position_embeddings": 163840, "rope_theta": 10000, "rms_norm_eps": 1e-6, "rope_scaling": {"type": "yarn",
+      "factor": 40, "beta_fast": 32, "beta_slow": 1, "mscale": 0.707, "mscale_all_dim": 0.707,
+      "original_max_position_embeddings": 4096}, "bos_token_id": 100000, "eos_token_id": 100001})"},
+    {"deepseek-v2", R"({"architectures": ["DeepseekV2ForCausalLM"], "hidden_size": 5120, "num_hidden_layers": 60,
+      "num_attention_heads": 128, "q_lora_rank": 1536, "kv_lora_rank": 512, "qk_nope_head_dim": 128,
+      "qk_rope_head_dim": 64, "v_head_dim": 128, "intermediate_size": 12288, "moe_intermediate_size": 1536,
+      "n_routed_experts": 160, "num_experts_per_tok": 6, "n_shared_experts": 2, "n_group": 8,
+      "topk_group": 3, "scoring_func": "softmax", "norm_topk_prob": false, "topk_method": "group_limited_greedy",
+      "routed_scaling_factor": 16, "first_k_dense_replace": 1, "vocab_size": 102400,
+      "max_position_embeddings": 163840, "rope_theta": 10000, "rms_norm_eps": 1e-6, "rope_scaling": {"type": "yarn",
+      "factor": 40, "beta_fast": 32, "beta_slow": 1, "mscale": 0.707, "mscale_all_dim": 0.707,
+      "original_max_position_embeddings": 4096}, "bos_token_id": 100000, "eos_token_id": 100001})"},
+    {"deepseek-v3", R"({"architectures": ["DeepseekV3ForCausalLM"], "hidden_size": 7168, "num_hidden_layers": 61,
+      "num_attention_heads": 128, "q_lora_rank": 1536, "kv_lora_rank": 512, "qk_nope_head_dim": 128,
+      "qk_rope_head_dim": 64, "v_head_dim": 128, "intermediate_size": 18432, "moe_intermediate_size": 2048,
+      "n_routed_experts": 256, "num_experts_per_tok": 8, "n_shared_experts": 1, "n_group": 8,
+      "topk_group": 4, "scoring_func": "sigmoid", "norm_topk_prob": true, "topk_method": "noaux_tc",
+      "routed_scaling_factor": 2.5, "first_k_dense_replace": 3, "vocab_size": 129280,
+      "max_position_embeddings": 163840, "rope_theta": 10000, "rms_norm_eps": 1e-6, "rope_scaling": {"type": "yarn",
+      "factor": 40, "beta_fast": 32, "beta_slow": 1, "mscale": 1, "mscale_all_dim": 1,
+      "original_max_position_embeddings": 4096}, "bos_token_id": 0, "eos_token_id": 1})"},
     {"openmoe-8b", R"({"architectures": ["OpenMoeForCausalLM"], "hidden_size": 2048, "num_hidden_layers": 24,
       "num_attention_heads": 24, "num_key_value_heads": 24, "head_dim": 128, "intermediate_size": 8192,
       "num_experts": 32, "moe_layer_interval": 6, "router_topk": 2, "router_capacity_factor_eval": 2,
@@ -68,6 +95,9 @@ ModelSpec published_shape(const std::string& name, int64_t layers) {
   // Where every few layers have experts, of fewer layers than that the last has.
   const auto interval = store.config.find("moe_layer_interval");
   if (interval != store.config.end() && layers > 0) *interval = std::min(interval->get<int64_t>(), layers);
+  // Where the first layers are dense, of a few layers only one is.
+  const auto dense = store.config.find("first_k_dense_replace");
+  if (dense != store.config.end() && layers > 0) *dense = std::min<int64_t>(1, layers - 1);
   ModelSpec spec = read_hugging_face_spec(store);
   if (layers < 0 || layers > spec.layers) {
     throw_error(ErrorKind::Usage, "{} has {} layers, expected at most as many, not {}", name, spec.layers, layers);

@@ -44,6 +44,8 @@ void yarn(std::vector<double>& frequency, int64_t dims, double theta, const Rope
 
 }  // namespace
 
+double yarn_magnitude(double factor, double mscale) { return factor <= 1 ? 1 : 0.1 * mscale * std::log(factor) + 1; }
+
 RopeSpec make_rope(RopePairing pairing, int64_t dims, double theta, const RopeScaling& scaling) {
   RopeSpec rope;
   rope.pairing = pairing;

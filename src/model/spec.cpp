@@ -42,12 +42,7 @@ struct Checker {
     require(gqa.head_dim % 2 == 0, "the head dimension is {}, expected an even number", gqa.head_dim);
     require(2 * static_cast<int64_t>(gqa.rope.inverse_frequency.size()) <= gqa.head_dim,
             "RoPE turns {} dimensions of a head of {}", 2 * gqa.rope.inverse_frequency.size(), gqa.head_dim);
-    require(std::isfinite(gqa.rope.theta) && gqa.rope.theta > 0, "the base of RoPE is {}, expected a positive number",
-            gqa.rope.theta);
-    for (const double frequency : gqa.rope.inverse_frequency) {
-      require(std::isfinite(frequency) && frequency > 0, "the scaling of RoPE gives the frequency {}", frequency);
-    }
-    require(std::isfinite(gqa.rope.magnitude), "the magnitude of RoPE is {}", gqa.rope.magnitude);
+    rope(gqa.rope);
     require(gqa.window >= 0 && gqa.window <= kMostContext, "the attention window is {}, expected 1 to {}", gqa.window,
             kMostContext);
     require(std::isfinite(gqa.scale) && gqa.scale > 0,
@@ -56,6 +51,31 @@ struct Checker {
             "the cap of the attention scores is {}, expected a positive number", gqa.logit_cap);
     require(std::isfinite(gqa.clip_qkv) && gqa.clip_qkv >= 0,
             "queries, keys and values are clipped at {}, expected a positive number", gqa.clip_qkv);
+  }
+
+  void operator()(const MlaSpec& mla) const {
+    range("the number of attention heads", mla.heads, kMostHeads);
+    require(mla.query_rank >= 0 && mla.query_rank <= kMostWidth, "the rank of the queries is {}", mla.query_rank);
+    range("the rank of keys and values", mla.kv_rank, kMostHeadDim);
+    range("the head dimension without position", mla.nope_dim, kMostHeadDim);
+    range("the head dimension with position", mla.rope_dim, kMostHeadDim);
+    range("the head dimension of values", mla.value_dim, kMostHeadDim);
+    require(mla.rope_dim % 2 == 0, "the head dimension with position is {}, expected an even number", mla.rope_dim);
+    constexpr int64_t kMostCached = 576;  // what kernels of attention hold
+    require(mla.kv_rank + mla.rope_dim <= kMostCached,
+            "a latent of {} and a key of {} are more than {} values together", mla.kv_rank, mla.rope_dim, kMostCached);
+    norm(mla.latent_norm);
+    rope(mla.rope);
+    require(std::isfinite(mla.scale), "the scale of the scores is {}", mla.scale);
+  }
+
+  void rope(const RopeSpec& rope) const {
+    require(std::isfinite(rope.theta) && rope.theta > 0, "the base of RoPE is {}, expected a positive number",
+            rope.theta);
+    for (const double frequency : rope.inverse_frequency) {
+      require(std::isfinite(frequency) && frequency > 0, "the scaling of RoPE gives the frequency {}", frequency);
+    }
+    require(std::isfinite(rope.magnitude), "the magnitude of RoPE is {}", rope.magnitude);
   }
 
   void operator()(const MoeSpec& moe) const {
@@ -103,6 +123,15 @@ struct Counter {
     if (gqa.sinks) sum += static_cast<double>(gqa.query_heads);
     return sum;
   }
+  double operator()(const MlaSpec& mla) const {
+    const auto heads = static_cast<double>(mla.heads);
+    const auto kv = static_cast<double>(mla.kv_rank), query = static_cast<double>(mla.query_rank);
+    const double queries = heads * static_cast<double>(mla.nope_dim + mla.rope_dim);
+    double sum = width * (kv + static_cast<double>(mla.rope_dim)) + kv;
+    sum += kv * heads * static_cast<double>(mla.nope_dim + mla.value_dim);
+    sum += mla.query_rank > 0 ? width * query + query + query * queries : width * queries;
+    return sum + width * heads * static_cast<double>(mla.value_dim);
+  }
   double operator()(const DenseSpec& dense) const {
     const auto biases =
         static_cast<double>(dense.bias ? dense.gate_rows() + dense.inner : 0) + (dense.bias ? width : 0);
@@ -123,13 +152,18 @@ constexpr double kMostParameters = 0x1p53;
 double count(const ModelSpec& spec, bool active) {
   const auto width = static_cast<double>(spec.width);
   double sum = (spec.tied_embeddings ? 1 : 2) * static_cast<double>(spec.vocab) * width + width;
-  for (const BlockSpec& block : spec.blocks) {
+  for (size_t b = 0; b < spec.decoder_blocks(); ++b) {
+    const BlockSpec& block = spec.blocks[b];
     sum += (block.post_norm ? 2 : 1) * width + std::visit(Counter{width, active}, block.mixer);
   }
   return sum;
 }
 
 }  // namespace
+
+bool is_attention(const Mixer& mixer) {
+  return std::holds_alternative<GqaSpec>(mixer) || std::holds_alternative<MlaSpec>(mixer);
+}
 
 bool ModelSpec::whole_prompts() const {
   return std::ranges::any_of(blocks, [](const BlockSpec& block) {

@@ -34,6 +34,7 @@ struct RopeScaling {
   double beta_fast = 32, beta_slow = 1;  // Yarn: turns within original_context at both ends of the ramp
   bool truncate = true;                  // Yarn: the ramp begins and ends at whole dimensions
   double magnitude = 1;                  // Yarn: factor on cos and sin
+  double score_mscale = 0;               // Yarn: scores times yarn_magnitude(factor, score_mscale)^2 (latent attention)
   std::vector<double> divisors;
 };
 
@@ -46,6 +47,9 @@ struct RopeSpec {
 };
 // The frequencies theta^(-2i/dims), scaled.
 RopeSpec make_rope(RopePairing pairing, int64_t dims, double theta, const RopeScaling& scaling = {});
+
+// 0.1 * mscale * ln(factor) + 1, or 1 where nothing is stretched.
+double yarn_magnitude(double factor, double mscale);
 
 // Norms of queries and keys before RoPE, of their block's kind and epsilon: of every head, or of the whole projection.
 enum class QueryKeyNorm : uint8_t { None, PerHead, Whole };
@@ -61,6 +65,20 @@ struct GqaSpec {
   QueryKeyNorm query_key_norm = QueryKeyNorm::None;
   bool qkv_bias = false, output_bias = false;
   bool sinks = false;  // of each query head one more score in the softmax, of a key without a value
+};
+
+// Multi-head latent attention (DeepSeek-V2, 2024): one latent holds what the keys and values of all heads are made
+// from. It is cached, with one key that carries the position; nothing else is.
+struct MlaSpec {
+  int64_t heads = 0;
+  int64_t query_rank = 0;  // queries too come from a latent, of this size; 0: straight from the input
+  int64_t kv_rank = 0;     // size of the latent
+  int64_t nope_dim = 0;    // of a head's query and key: the part made from the latent, without position,
+  int64_t rope_dim = 0;    // and the part that RoPE turns, whose key all heads share
+  int64_t value_dim = 0;   // of a head
+  NormSpec latent_norm;
+  RopeSpec rope;
+  float scale = 0;  // of the scores
 };
 
 // down(activation(gate(x), up(x)))
@@ -114,7 +132,8 @@ struct MoeSpec {
   std::optional<SharedExpertSpec> shared = std::nullopt;
 };
 
-using Mixer = std::variant<GqaSpec, DenseSpec, MoeSpec>;
+using Mixer = std::variant<GqaSpec, MlaSpec, DenseSpec, MoeSpec>;
+bool is_attention(const Mixer& mixer);
 
 // x += mix(norm(x)), or x += post_norm(mix(norm(x)))
 struct BlockSpec {
@@ -130,6 +149,9 @@ struct ModelSpec {
   int64_t width = 0, vocab = 0, layers = 0;
   int64_t context = 0;  // positions the model was made for
   std::vector<BlockSpec> blocks;
+  // The last of the blocks are not the decoder's: they belong to a module of multi-token prediction (DeepSeek-V3,
+  // 2024), layer number `layers`, that from the state of one position and the next token predicts the token after it.
+  size_t mtp_blocks = 0;
   NormSpec final_norm;
   bool tied_embeddings = false;
   bool begins_with_bos = false;                // every text, whatever the tokenizer says
@@ -139,7 +161,8 @@ struct ModelSpec {
   std::vector<int32_t> eos;
   std::vector<std::string> notes;  // fields that were ignored or assumed, and why; for `ostro inspect`
 
-  int64_t parameters() const;         // all
+  size_t decoder_blocks() const { return blocks.size() - mtp_blocks; }
+  int64_t parameters() const;         // all of the decoder
   int64_t active_parameters() const;  // used for one token: k of the experts, all embeddings counted
   // Experts have a capacity. A prompt must then go through in one batch: what of its first rows finds an expert full
   // depends on the last ones.

@@ -10,7 +10,8 @@ namespace ostro {
 namespace {
 
 constexpr std::array kFamilyTables = {&llama_name_tables, &openmoe_name_tables, &qwen_name_tables,
-                                      &dbrx_name_tables,  &grok_name_tables,    &gpt_oss_name_tables};
+                                      &dbrx_name_tables,  &grok_name_tables,    &gpt_oss_name_tables,
+                                      &deepseek_name_tables};
 
 const char* name_of(CheckpointFormat format) {
   switch (format) {
@@ -40,6 +41,10 @@ const NameTable& name_table(CheckpointFormat format, std::string_view family) {
     }
   }
   throw_error(ErrorKind::File, "the family {} has no {} layout that ostro knows", family, name_of(format));
+}
+
+bool has_name(const NameTable& table, Role role) {
+  return std::ranges::find(table.names, role, &TensorName::role) != table.names.end();
 }
 
 const TensorName& written_name(const NameTable& table, Role role) {

@@ -54,6 +54,7 @@ struct NameTable {
 };
 // Throws Error(File) where a family has no such layout.
 const NameTable& name_table(CheckpointFormat format, std::string_view family);
+bool has_name(const NameTable& table, Role role);
 // The first spelling of a role. Throws Error(File) where the layout has none.
 const TensorName& written_name(const NameTable& table, Role role);
 // Numbered pickles lie in the order of their parameters' sorted names (layer 10 before layer 2): gives them the names.
@@ -62,6 +63,7 @@ void name_numbered_tensors(WeightStore& store);
 std::string expand(std::string_view pattern, int64_t layer, int64_t expert = -1);
 
 // The tables, each group of families in a file of its own, tensor_names_<family>.cpp.
+std::span<const NameTable> deepseek_name_tables();
 std::span<const NameTable> llama_name_tables();
 std::span<const NameTable> openmoe_name_tables();
 std::span<const NameTable> qwen_name_tables();

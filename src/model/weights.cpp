@@ -66,6 +66,34 @@ const char* name_of(Role role) {
       return "second down projection";
     case Role::Router:
       return "router";
+    case Role::QueryDown:
+      return "query projection to its latent";
+    case Role::QueryDownNorm:
+      return "norm of the query latent";
+    case Role::QueryUp:
+      return "query projection from its latent";
+    case Role::KvDown:
+      return "projection to the latent";
+    case Role::KvDownNorm:
+      return "norm of the latent";
+    case Role::KvUp:
+      return "key and value projection from the latent";
+    case Role::KeyUp:
+      return "key projection from the latent";
+    case Role::ValueUp:
+      return "value projection from the latent";
+    case Role::MtpEmbedding:
+      return "token embeddings of multi-token prediction";
+    case Role::MtpEmbeddingNorm:
+      return "embedding norm of multi-token prediction";
+    case Role::MtpHiddenNorm:
+      return "hidden state norm of multi-token prediction";
+    case Role::MtpJoin:
+      return "projection of embedding and hidden state";
+    case Role::MtpFinalNorm:
+      return "final norm of multi-token prediction";
+    case Role::MtpOutput:
+      return "output projection of multi-token prediction";
     case Role::SelectionBias:
       return "selection bias";
     case Role::Sinks:
@@ -119,6 +147,7 @@ class Binder {
     }
     out_.final_norm = vector({Role::FinalNorm}, spec_.width);
     out_.output = spec_.tied_embeddings ? tied_output() : matrix({Role::Output}, spec_.vocab, spec_.width);
+    if (spec_.mtp_blocks > 0) bind_mtp();
     explain_ignored();
     refuse_unexplained();
     write_notes();
@@ -153,6 +182,82 @@ class Binder {
     if (gqa.output_bias) weights.output_bias = vector({Role::AttentionOutputBias, layer}, spec_.width);
     if (gqa.sinks) weights.sinks = vector({Role::Sinks, layer}, gqa.query_heads);
     return weights;
+  }
+
+  MixerWeights bind(const MlaSpec& mla, const BlockSpec& block) {
+    const int64_t layer = block.layer;
+    const int64_t queries = mla.heads * (mla.nope_dim + mla.rope_dim);
+    MlaWeights weights;
+    if (mla.query_rank > 0) {
+      weights.query_down = matrix({Role::QueryDown, layer}, mla.query_rank, spec_.width);
+      weights.query_norm = vector({Role::QueryDownNorm, layer}, mla.query_rank);
+      weights.query = matrix({Role::QueryUp, layer}, queries, mla.query_rank);
+    } else {
+      weights.query = matrix({Role::Query, layer}, queries, spec_.width);
+    }
+    weights.kv_down = matrix({Role::KvDown, layer}, mla.kv_rank + mla.rope_dim, spec_.width);
+    weights.kv_norm = vector({Role::KvDownNorm, layer}, mla.kv_rank);
+    if (has({Role::KeyUp, layer, 0})) {
+      for (int64_t h = 0; h < mla.heads; ++h) {
+        weights.key_up.push_back(expert({Role::KeyUp, layer, h}, mla.heads, mla.kv_rank, mla.nope_dim));
+        weights.value_up.push_back(expert({Role::ValueUp, layer, h}, mla.heads, mla.value_dim, mla.kv_rank));
+      }
+    } else {
+      split_kv_up(mla, layer, weights);
+    }
+    weights.output = matrix({Role::AttentionOutput, layer}, spec_.width, mla.heads * mla.value_dim);
+    return weights;
+  }
+
+  // A head's rows of values are used where they lie; those of its keys are needed transposed.
+  void split_kv_up(const MlaSpec& mla, int64_t layer, MlaWeights& weights) {
+    const int64_t rows = mla.nope_dim + mla.value_dim;
+    const Matrix whole = matrix({Role::KvUp, layer}, mla.heads * rows, mla.kv_rank);
+    for (int64_t h = 0; h < mla.heads; ++h) {
+      weights.key_up.push_back(transposed(rows_of(whole, h * rows, mla.nope_dim)));
+      weights.value_up.push_back(rows_of(whole, h * rows + mla.nope_dim, mla.value_dim));
+    }
+  }
+
+  static Matrix rows_of(const Matrix& matrix, int64_t first, int64_t rows) {
+    Matrix part = matrix;
+    part.data = matrix.row(first);
+    part.rows = rows;
+    return part;
+  }
+
+  // Exactly: quantised weights, whose blocks lie along their rows, become float32.
+  Matrix transposed(const Matrix& matrix) {
+    const DType type = is_quantized(matrix.dtype) ? DType::F32 : matrix.dtype;
+    const int64_t bytes = row_bytes(type, matrix.cols);
+    std::vector<std::byte> floats;
+    const std::byte* source = matrix.data;
+    if (type != matrix.dtype) {
+      floats.resize(static_cast<size_t>(matrix.rows * bytes));
+      std::vector<float> row(static_cast<size_t>(matrix.cols));
+      for (int64_t r = 0; r < matrix.rows; ++r) {
+        dequantize_row(matrix.dtype, matrix.row(r), row);
+        std::memcpy(floats.data() + r * bytes, row.data(), static_cast<size_t>(bytes));
+      }
+      source = floats.data();
+    }
+    const auto copy = std::make_shared<std::vector<std::byte>>(static_cast<size_t>(matrix.rows * bytes));
+    transpose(copy->data(), source, matrix.rows, matrix.cols, static_cast<size_t>(info(type).bytes));
+    out_.owners.push_back(copy);
+    copied_ += copy->size();
+    return {copy->data(), type, matrix.cols, matrix.rows, row_bytes(type, matrix.rows)};
+  }
+
+  void bind_mtp() {
+    const int64_t layer = spec_.layers, width = spec_.width;
+    MtpWeights& mtp = out_.mtp;
+    mtp.embedding_norm = vector({Role::MtpEmbeddingNorm, layer}, width);
+    mtp.hidden_norm = vector({Role::MtpHiddenNorm, layer}, width);
+    mtp.join = matrix({Role::MtpJoin, layer}, width, 2 * width);
+    mtp.final_norm = vector({Role::MtpFinalNorm, layer}, width);
+    const TensorId embedding{Role::MtpEmbedding, layer}, output{Role::MtpOutput, layer};
+    mtp.embedding = has(embedding) ? matrix(embedding, spec_.vocab, width) : out_.embedding;
+    mtp.output = has(output) ? matrix(output, spec_.vocab, width) : out_.output;
   }
 
   MixerWeights bind(const DenseSpec& dense, const BlockSpec& block) {
@@ -194,6 +299,12 @@ class Binder {
     return weights;
   }
 
+  bool has(const TensorId& id) const {
+    return std::ranges::any_of(names_.names, [&](const TensorName& name) {
+      return name.role == id.role && store_.tensors.contains(expand(name.pattern, id.layer, id.expert));
+    });
+  }
+
   // The first spelling of a tensor that the files have, with its shape checked. Which spelling holds the experts of a
   // layer is settled by its first expert.
   Found find(const TensorId& id, const std::function<Shape(Packing)>& expected) {
@@ -215,6 +326,12 @@ class Binder {
       // Some writers leave out a side of 1.
       const bool squeezed = name.packing == Packing::Row && found->second.shape == Shape{shape.back()};
       if (found->second.shape != shape && !squeezed) {
+        const bool other =
+            std::any_of(&name + 1, names_.names.data() + names_.names.size(), [&](const TensorName& next) {
+              return next.role == id.role && next.pattern == name.pattern &&
+                     expected(next.packing) == found->second.shape;
+            });
+        if (other) continue;
         throw_error(ErrorKind::File, "{}: tensor {} ({}) has the shape {}, expected {}", found->second.file, own,
                     to_text(id), shape_text(found->second.shape), shape_text(shape));
       }
@@ -242,7 +359,7 @@ class Binder {
 
   Matrix expert(const TensorId& id, int64_t experts, int64_t rows, int64_t cols) {
     const Found found = find(id, [&](Packing packing) { return expert_shape(packing, experts, rows, cols); });
-    expert_patterns_.insert(std::string(found.name->pattern));
+    if (id.role != Role::KeyUp && id.role != Role::ValueUp) expert_patterns_.insert(std::string(found.name->pattern));
     const TensorEntry& tensor = *found.tensor;
     const int64_t e = id.expert;
     switch (found.name->packing) {
@@ -397,7 +514,8 @@ class Binder {
 
   void explain_ignored() {
     for (const IgnoredTensor& ignored : names_.ignored) {
-      const int64_t layers = ignored.pattern.find("{layer}") == std::string_view::npos ? 1 : spec_.layers;
+      const bool per_layer = ignored.pattern.find("{layer}") != std::string_view::npos;
+      const int64_t layers = per_layer ? spec_.layers + (spec_.mtp_blocks > 0 ? 1 : 0) : 1;
       size_t count = 0;
       for (int64_t layer = 0; layer < layers; ++layer) count += unexplained_.erase(expand(ignored.pattern, layer));
       if (count > 0) out_.notes.push_back(fmt::format("{} is not read: {}", ignored.pattern, ignored.reason));
@@ -431,16 +549,17 @@ class Binder {
 std::string to_text(const TensorId& id) {
   std::string text;
   if (id.layer >= 0) text += fmt::format("layer {}, ", id.layer);
-  if (id.expert >= 0) text += fmt::format("expert {}, ", id.expert);
+  const bool of_head = id.role == Role::KeyUp || id.role == Role::ValueUp;
+  if (id.expert >= 0) text += fmt::format("{} {}, ", of_head ? "head" : "expert", id.expert);
   return text + name_of(id.role);
 }
 
 Role norm_role(const BlockSpec& block) {
-  if (std::holds_alternative<GqaSpec>(block.mixer)) return Role::AttentionNorm;
+  if (is_attention(block.mixer)) return Role::AttentionNorm;
   return block.extra ? Role::ExtraNorm : Role::FeedForwardNorm;
 }
 Role post_norm_role(const BlockSpec& block) {
-  return std::holds_alternative<GqaSpec>(block.mixer) ? Role::AttentionPostNorm : Role::FeedForwardPostNorm;
+  return is_attention(block.mixer) ? Role::AttentionPostNorm : Role::FeedForwardPostNorm;
 }
 DenseRoles dense_roles(const BlockSpec& block) {
   if (block.extra) return {Role::ExtraGate, Role::ExtraUp, Role::ExtraDown};
@@ -460,6 +579,16 @@ void visit_matrices(const ModelSpec& spec, const Weights& weights,
       visit({Role::Key, layer}, gqa->key);
       visit({Role::Value, layer}, gqa->value);
       visit({Role::AttentionOutput, layer}, gqa->output);
+    } else if (const auto* mla = std::get_if<MlaWeights>(&mixer)) {
+      const bool from_latent = mla->query_down.data != nullptr;
+      if (from_latent) visit({Role::QueryDown, layer}, mla->query_down);
+      visit({from_latent ? Role::QueryUp : Role::Query, layer}, mla->query);
+      visit({Role::KvDown, layer}, mla->kv_down);
+      for (size_t h = 0; h < mla->key_up.size(); ++h) {
+        visit({Role::KeyUp, layer, static_cast<int64_t>(h)}, mla->key_up[h]);
+        visit({Role::ValueUp, layer, static_cast<int64_t>(h)}, mla->value_up[h]);
+      }
+      visit({Role::AttentionOutput, layer}, mla->output);
     } else if (const auto* dense = std::get_if<DenseWeights>(&mixer)) {
       const DenseRoles roles = dense_roles(spec.blocks[b]);
       visit({roles.gate, layer}, dense->gate);
@@ -481,6 +610,11 @@ void visit_matrices(const ModelSpec& spec, const Weights& weights,
     }
   }
   if (!spec.tied_embeddings) visit({Role::Output}, weights.output);
+  if (spec.mtp_blocks == 0) return;
+  const MtpWeights& mtp = weights.mtp;
+  visit({Role::MtpJoin, spec.layers}, mtp.join);
+  if (mtp.embedding.data != weights.embedding.data) visit({Role::MtpEmbedding, spec.layers}, mtp.embedding);
+  if (mtp.output.data != weights.output.data) visit({Role::MtpOutput, spec.layers}, mtp.output);
 }
 
 void visit_vectors(const ModelSpec& spec, const Weights& weights,
@@ -506,6 +640,10 @@ void visit_vectors(const ModelSpec& spec, const Weights& weights,
     if (const auto* moe = std::get_if<MoeWeights>(&weights.blocks[b].mixer); moe && !moe->shared_scale.empty()) {
       visit({Role::SharedScale, block.layer}, moe->shared_scale);
     }
+    if (const auto* mla = std::get_if<MlaWeights>(&weights.blocks[b].mixer)) {
+      if (!mla->query_norm.empty()) visit({Role::QueryDownNorm, block.layer}, mla->query_norm);
+      visit({Role::KvDownNorm, block.layer}, mla->kv_norm);
+    }
     const auto* gqa = std::get_if<GqaWeights>(&weights.blocks[b].mixer);
     if (gqa == nullptr) continue;
     const std::pair<Role, const std::vector<float>*> vectors[] = {
@@ -518,6 +656,10 @@ void visit_vectors(const ModelSpec& spec, const Weights& weights,
     }
   }
   visit({Role::FinalNorm}, weights.final_norm);
+  if (spec.mtp_blocks == 0) return;
+  visit({Role::MtpEmbeddingNorm, spec.layers}, weights.mtp.embedding_norm);
+  visit({Role::MtpHiddenNorm, spec.layers}, weights.mtp.hidden_norm);
+  visit({Role::MtpFinalNorm, spec.layers}, weights.mtp.final_norm);
 }
 
 void verify_finite(const ModelSpec& spec, const Weights& weights, int threads,

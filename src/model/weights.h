@@ -42,6 +42,14 @@ enum class Role : uint8_t {
   // Of some families only.
   AttentionPostNorm,
   FeedForwardPostNorm,
+  QueryDown,
+  QueryDownNorm,
+  QueryUp,
+  KvDown,
+  KvDownNorm,
+  KvUp,     // of all heads: the rows of a head's keys, then those of its values
+  KeyUp,    // of one head, transposed; the number of the head stands where that of an expert does
+  ValueUp,  // of one head
   SelectionBias,
   SharedGate,
   SharedUp,
@@ -56,11 +64,17 @@ enum class Role : uint8_t {
   ExpertGateBias,
   ExpertUpBias,
   ExpertDownBias,
+  MtpEmbedding,
+  MtpEmbeddingNorm,
+  MtpHiddenNorm,
+  MtpJoin,
+  MtpFinalNorm,
+  MtpOutput,
 };
 struct TensorId {
   Role role = Role::Embedding;
   int64_t layer = -1;   // -1: of no layer
-  int64_t expert = -1;  // -1: of no expert
+  int64_t expert = -1;  // -1: of no expert; a head's number for KeyUp and ValueUp
 };
 std::string to_text(const TensorId& id);  // "layer 3, expert 5, gate projection"
 // The roles of a block's norms and, of a dense feed-forward block, its matrices.
@@ -80,6 +94,16 @@ struct GqaWeights {
   std::vector<float> query_bias, key_bias, value_bias, output_bias;
   std::vector<float> sinks;  // [heads]
 };
+struct MlaWeights {
+  Matrix query_down;              // [query_rank, width], where queries come from a latent
+  std::vector<float> query_norm;  // [query_rank]
+  Matrix query;                   // [heads * (nope_dim + rope_dim), query_rank or width]
+  Matrix kv_down;                 // [kv_rank + rope_dim, width]
+  std::vector<float> kv_norm;     // [kv_rank]
+  std::vector<Matrix> key_up;     // per head [kv_rank, nope_dim]: transposed, as it is applied to queries
+  std::vector<Matrix> value_up;   // per head [value_dim, kv_rank]
+  Matrix output;                  // [width, heads * value_dim]
+};
 struct DenseWeights {
   Matrix gate, up, down;  // [inner, width] x2, [width, inner]
 };
@@ -92,7 +116,7 @@ struct MoeWeights {
   DenseWeights shared;                               // where the spec has a shared expert
   std::vector<float> shared_scale;                   // [width], or empty
 };
-using MixerWeights = std::variant<GqaWeights, DenseWeights, MoeWeights>;
+using MixerWeights = std::variant<GqaWeights, MlaWeights, DenseWeights, MoeWeights>;
 
 struct BlockWeights {
   std::vector<float> norm;       // [width]
@@ -100,11 +124,21 @@ struct BlockWeights {
   MixerWeights mixer;
 };
 
+// What a module of multi-token prediction has beside its blocks.
+struct MtpWeights {
+  Matrix embedding;                                // [vocab, width]; the decoder's where the files have no copy
+  std::vector<float> embedding_norm, hidden_norm;  // [width]
+  Matrix join;                                     // [width, 2 * width], of [embedding | hidden state]
+  std::vector<float> final_norm;                   // [width]
+  Matrix output;                                   // [vocab, width]; as the embedding
+};
+
 struct Weights {
   Matrix embedding;  // [vocab, width]
   std::vector<BlockWeights> blocks;
   std::vector<float> final_norm;  // [width]
   Matrix output;                  // [vocab, width]; the embedding where tied
+  MtpWeights mtp;                 // where the spec has mtp_blocks
   // Keeps what the views point to alive: mapped files, and rows that had to be copied (transposed).
   std::vector<std::shared_ptr<const void>> owners;
   std::vector<std::string> notes;  // what was found and how it was mapped, for `ostro inspect`

@@ -19,8 +19,6 @@ int64_t rope_dims(const GqaSpec& attention) {
   return 2 * static_cast<int64_t>(attention.rope.inverse_frequency.size());
 }
 
-double yarn_magnitude(double factor) { return 1 + 0.1 * std::log(std::max(factor, 1.0)); }
-
 // Llama 3.x files in GGUF list divisors; the rule behind them has one free number, a power of two.
 std::optional<RopeScaling> rule_of_divisors(const GqaSpec& attention) {
   RopeScaling rule;
@@ -42,8 +40,8 @@ std::optional<RopeScaling> rule_of_divisors(const GqaSpec& attention) {
   return std::nullopt;
 }
 
-constexpr std::array kWriters = {&kLlamaSpecWriter, &kOpenMoeSpecWriter, &kQwenSpecWriter,
-                                 &kDbrxSpecWriter,  &kGrokSpecWriter,    &kGptOssSpecWriter};
+constexpr std::array kWriters = {&kLlamaSpecWriter, &kOpenMoeSpecWriter, &kQwenSpecWriter,    &kDbrxSpecWriter,
+                                 &kGrokSpecWriter,  &kGptOssSpecWriter,  &kDeepSeekSpecWriter};
 
 const SpecWriter& writer_of(const ModelSpec& spec) {
   for (const SpecWriter* writer : kWriters) {
@@ -179,7 +177,7 @@ void put_gguf_rope(const RopeSpec& rope, const std::string& architecture, GgufMe
     const RopeScaling usual;
     if (scaling.beta_fast != usual.beta_fast) put_rope("scaling.yarn_beta_fast", scaling.beta_fast);
     if (scaling.beta_slow != usual.beta_slow) put_rope("scaling.yarn_beta_slow", scaling.beta_slow);
-    const double extra = scaling.magnitude / yarn_magnitude(scaling.factor);
+    const double extra = scaling.magnitude / yarn_magnitude(scaling.factor, 1);
     if (std::fabs(extra - 1) > 1e-6) put_rope("scaling.attn_factor", extra);
   }
 }

@@ -25,6 +25,7 @@ struct SpecWriter {
   // config.json
   Json (*hugging_face)(const ModelSpec& spec, const std::string& dtype);
 };
+extern const SpecWriter kDeepSeekSpecWriter;
 extern const SpecWriter kLlamaSpecWriter;
 extern const SpecWriter kOpenMoeSpecWriter;
 extern const SpecWriter kQwenSpecWriter;

@@ -33,6 +33,12 @@ constexpr Case kCases[] = {
     {"llama-linear.gguf", "llama-linear"},
     {"mistral-yarn", "mistral-yarn"},
     {"mistral-yarn.gguf", "mistral-yarn"},
+    {"deepseek-v2-lite", "deepseek-v2-lite"},
+    {"deepseek-v2-lite.gguf", "deepseek-v2-lite"},
+    {"deepseek-v2-lite-whole-kv-b.gguf", "deepseek-v2-lite"},
+    {"deepseek-v2", "deepseek-v2"},
+    {"deepseek-v3", "deepseek-v3"},
+    {"deepseek-v3.gguf", "deepseek-v3"},
     {"olmoe", "olmoe"},
     {"olmoe.gguf", "olmoe"},
     {"openmoe", "openmoe"},
@@ -141,8 +147,9 @@ TEST_P(ReferenceTest, Float32AgreesWithinFourTimesTheNaturalError) {
   std::vector<float> logits;
   runner.run(0, tokens, 0, static_cast<int64_t>(tokens.size()), logits, hooks);
   EXPECT_EQ(layers, model->spec.layers);
-  const auto sparse = std::ranges::count_if(
-      model->spec.blocks, [](const BlockSpec& block) { return std::holds_alternative<MoeSpec>(block.mixer); });
+  const auto sparse =
+      std::ranges::count_if(std::span(model->spec.blocks).first(model->spec.decoder_blocks()),
+                            [](const BlockSpec& block) { return std::holds_alternative<MoeSpec>(block.mixer); });
   EXPECT_EQ(routing.layers, sparse);
   const double difference = largest_difference(logits, reference.floats("logits"));
   EXPECT_LT(difference, 4 * reference.logit_error);
