@@ -58,10 +58,14 @@ ModelSpec assemble(DeepSeekShape& shape, const std::string& source) {
   spec.notes = shape.notes;
   spec.final_norm = {NormKind::Rms, static_cast<float>(shape.eps)};
   shape.attention.scale = score_scale(shape.attention);
+  BlockSpec attention{0, spec.final_norm, shape.attention}, sparse{0, spec.final_norm, shape.moe},
+      dense{0, spec.final_norm, shape.dense};
   for (int64_t layer = 0; layer < shape.layers + shape.mtp_layers; ++layer) {
-    spec.blocks.push_back({layer, spec.final_norm, shape.attention});
-    const bool sparse = layer >= shape.first_sparse && (layer % shape.sparse_every == 0 || layer >= shape.layers);
-    spec.blocks.push_back({layer, spec.final_norm, sparse ? Mixer(shape.moe) : Mixer(shape.dense)});
+    const bool has_experts = layer >= shape.first_sparse && (layer % shape.sparse_every == 0 || layer >= shape.layers);
+    BlockSpec& feed_forward = has_experts ? sparse : dense;
+    attention.layer = feed_forward.layer = layer;
+    spec.blocks.push_back(attention);
+    spec.blocks.push_back(feed_forward);
   }
   spec.mtp_blocks = static_cast<size_t>(2 * shape.mtp_layers);
   validate(spec, source);
