@@ -11,6 +11,14 @@
 
 namespace ostro {
 
+float latent_scale(const MlaSpec& mla) {
+  const double plain = 1 / std::sqrt(static_cast<double>(mla.nope_dim + mla.rope_dim));
+  const RopeScaling& scaling = mla.rope.scaling;
+  if (scaling.kind != RopeScaling::Kind::Yarn) return static_cast<float>(plain);
+  const double factor = yarn_magnitude(scaling.factor, scaling.score_mscale);
+  return static_cast<float>(plain * factor * factor);
+}
+
 namespace {
 
 // The two generations differ in how a router scores, in what it adds where it chooses, and in how groups are ranked.
@@ -28,15 +36,6 @@ struct DeepSeekShape {
   std::vector<int32_t> eos;
   std::vector<std::string> notes;
 };
-
-// The softmax scale: YaRN adds the square of a factor that grows with the stretch.
-float score_scale(const MlaSpec& mla) {
-  const double plain = 1 / std::sqrt(static_cast<double>(mla.nope_dim + mla.rope_dim));
-  const RopeScaling& scaling = mla.rope.scaling;
-  if (scaling.kind != RopeScaling::Kind::Yarn) return static_cast<float>(plain);
-  const double factor = yarn_magnitude(scaling.factor, scaling.score_mscale);
-  return static_cast<float>(plain * factor * factor);
-}
 
 ModelSpec assemble(DeepSeekShape& shape, const std::string& source) {
   constexpr int64_t kMostLayers = 4096;  // before the list of blocks is made; validate checks the rest
@@ -57,7 +56,7 @@ ModelSpec assemble(DeepSeekShape& shape, const std::string& source) {
   spec.eos = shape.eos;
   spec.notes = shape.notes;
   spec.final_norm = {NormKind::Rms, static_cast<float>(shape.eps)};
-  shape.attention.scale = score_scale(shape.attention);
+  shape.attention.scale = latent_scale(shape.attention);
   BlockSpec attention{0, spec.final_norm, shape.attention}, sparse{0, spec.final_norm, shape.moe},
       dense{0, spec.final_norm, shape.dense};
   for (int64_t layer = 0; layer < shape.layers + shape.mtp_layers; ++layer) {

@@ -38,6 +38,9 @@ ModelSpec assemble(const LlamaShape& shape, const std::string& source);
 // width / heads, or an error.
 int64_t default_head_dim(int64_t width, int64_t heads, const std::string& source);
 
+// The softmax scale of latent attention: YaRN adds the square of a factor that grows with the stretch.
+float latent_scale(const MlaSpec& mla);
+
 ModelSpec read_hugging_face_spec(const WeightStore& store);
 ModelSpec read_mistral_spec(const WeightStore& store);
 ModelSpec read_gguf_spec(const WeightStore& store);

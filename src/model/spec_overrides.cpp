@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "model/read_spec_parts.h"
 
 namespace ostro {
 
@@ -32,7 +33,9 @@ RopeScaling changed(RopeScaling scaling, const SpecOverrides& overrides, int64_t
   if (overrides.original_context) scaling.original_context = static_cast<double>(*overrides.original_context);
   if (scaling.original_context == 0) scaling.original_context = static_cast<double>(context);
   // Peng et al. 2023; what files say of it belongs to their own factor.
-  if (overrides.factor || overrides.scaling) scaling.magnitude = 1 + 0.1 * std::log(std::max(scaling.factor, 1.0));
+  // With a factor of its own on the scores the one on cos and sin cancels out (DeepSeek).
+  const bool changes = overrides.factor || overrides.scaling;
+  if (changes && scaling.score_mscale == 0) scaling.magnitude = 1 + 0.1 * std::log(std::max(scaling.factor, 1.0));
   return scaling;
 }
 
@@ -52,6 +55,7 @@ void apply_overrides(ModelSpec& spec, const SpecOverrides& overrides) {
             const auto dims = 2 * static_cast<int64_t>(mixer.rope.inverse_frequency.size());
             const double theta = overrides.theta.value_or(mixer.rope.theta);
             mixer.rope = make_rope(mixer.rope.pairing, dims, theta, scaling);
+            if constexpr (requires { mixer.kv_rank; }) mixer.scale = latent_scale(mixer);
             const double original =
                 scaling.kind == Kind::Yarn ? scaling.original_context : static_cast<double>(spec.context);
             if (scaling.kind != Kind::None) longest = std::max(longest, original * scaling.factor);
