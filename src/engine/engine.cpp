@@ -122,7 +122,9 @@ Engine::Engine(std::unique_ptr<Model> model, std::unique_ptr<Tokenizer> tokenize
       cache_(
           std::make_unique<KvCache>(model_->spec, KvCacheOptions{options_.context, options_.chunk, options_.sequences,
                                                                  options_.key_type, options_.value_type})),
-      scheduler_({options_.step_tokens, options_.chunk, options_.sequences, model_->spec.whole_prompts()}) {}
+      scheduler_({options_.step_tokens, options_.chunk, options_.sequences, model_->spec.whole_prompts()}),
+      drafter_(make_drafter(options_.draft, {*model_, *decoder_, *backend_, *cache_})),
+      draft_meter_(options_.draft.always) {}
 
 std::vector<int32_t> Engine::encode_prompt(std::string_view text, bool parse_special) const {
   if (!tokenizer_)
@@ -166,40 +168,111 @@ int64_t Engine::submit(Request request) {
 }
 
 bool Engine::step(const ForwardHooks& hooks) {
-  for (const auto& admission : scheduler_.admit()) {
-    const bool kept = cache_->truncate(admission.slot, admission.reusable);
-    if (!kept) scheduler_.keep_cached(admission.sequence, 0);
-    requests_.at(admission.sequence).result.cached_tokens = kept ? admission.reusable : 0;
-  }
-  const Scheduler::Step step = scheduler_.next_step();
-  if (step.batch.rows() == 0) return false;
-  const auto start = Clock::now();
-  Rows logits;
   try {
-    logits = decoder_->forward(step.batch, *cache_, activations_, hooks);
+    admit();
+    return run_step(hooks);
   } catch (...) {
     scheduler_.clear();
     requests_.clear();
     for (int32_t slot = 0; slot < options_.sequences; ++slot) cache_->truncate(slot, 0);
     throw;
   }
-  std::vector<int32_t> chosen;
-  for (size_t i = 0; i < step.owners.size(); ++i) {
-    const auto& tokens = scheduler_.tokens(step.owners[i]);
-    const Request& request = requests_.at(step.owners[i]).request;
-    const Rows row = logits.slice(static_cast<int64_t>(i), 1);
-    chosen.push_back(sample(row.values(), request.sampling, request.stream, tokens.size(), tokens));
+}
+
+void Engine::admit() {
+  for (const auto& admission : scheduler_.admit()) {
+    int64_t kept = admission.reusable;
+    if (drafter_) kept = std::max<int64_t>(0, kept - drafter_->rerun());
+    if (!cache_->truncate(admission.slot, kept)) kept = 0;
+    scheduler_.keep_cached(admission.sequence, kept);
+    requests_.at(admission.sequence).result.cached_tokens = kept;
   }
+}
+
+bool Engine::run_step(const ForwardHooks& hooks) {
+  const auto start = Clock::now();
+  const Scheduler::Step step = scheduler_.next_step(guess());
+  if (step.batch.rows() == 0) return false;
+  ExpertCount experts(hooks.routing);
+  ForwardHooks counted = hooks;
+  if (drafter_) counted.routing = &experts;
+  const Rows logits = decoder_->forward(step.batch, *cache_, activations_, counted);
+  const std::vector<Chosen> chosen = choose(step, logits);
+  if (drafter_ && !draft_meter_.off()) follow(step);
+
   const double seconds = seconds_since(start);
   for (auto& [number, running] : requests_) {
     if (running.finished) continue;
     (running.result.tokens.empty() ? running.result.prompt_seconds : running.result.decode_seconds) += seconds;
   }
-  for (size_t i = 0; i < chosen.size(); ++i) {
-    scheduler_.accept(step.owners[i], chosen[i]);
-    deliver(step.owners[i], requests_.at(step.owners[i]), chosen[i]);
+  const auto rows = static_cast<size_t>(step.batch.rows());
+  if (drafter_ && step.owners.size() == rows) {  // no prompts
+    const size_t sequences = step.numbers.size();
+    draft_meter_.count(static_cast<int64_t>(rows - sequences), static_cast<int64_t>(chosen.size() - sequences),
+                       static_cast<int64_t>(chosen.size()), seconds, experts.per_layer());
+  }
+  for (const Chosen& next : chosen) {
+    Running& running = requests_.at(next.sequence);
+    if (!running.finished) deliver(next.sequence, running, next.token);
   }
   return true;
+}
+
+std::map<int64_t, std::vector<int32_t>> Engine::guess() {
+  std::map<int64_t, std::vector<int32_t>> guesses;
+  if (!drafter_ || !draft_meter_.wants()) return guesses;
+  for (const int64_t number : scheduler_.decoding()) {
+    const Running& running = requests_.at(number);
+    // A step brings one token more than it has right guesses.
+    const int64_t wanted = running.request.predict - static_cast<int64_t>(running.result.tokens.size()) - 1;
+    const int64_t room = options_.context - scheduler_.cached(number) - 1;
+    const int64_t most = std::min({drafter_->most(), wanted, room, options_.chunk - 1});
+    if (most < 1) continue;
+    auto found = drafter_->guess(scheduler_.slot(number), scheduler_.tokens(number), most);
+    if (!found.empty()) guesses[number] = std::move(found);
+  }
+  return guesses;
+}
+
+// A sequence's rows with logits are its last token and then guesses. What is chosen after a row stands; it makes the
+// next row stand too if that is the token guessed there.
+std::vector<Engine::Chosen> Engine::choose(const Scheduler::Step& step, Rows logits) {
+  std::vector<Chosen> chosen;
+  for (size_t i = 0; i < step.owners.size(); ++i) {
+    const int64_t number = step.owners[i];
+    const bool wrong_before = i > 0 && step.owners[i - 1] == number && scheduler_.tokens(number).size() !=
+                              static_cast<size_t>(scheduler_.cached(number));
+    if (wrong_before) continue;
+    const Running& running = requests_.at(number);
+    const auto& tokens = scheduler_.tokens(number);
+    const Rows row = logits.slice(static_cast<int64_t>(i), 1);
+    const int32_t token =
+        sample(row.values(), running.request.sampling, running.request.stream, tokens.size(), tokens);
+    bool ran = false;
+    if (i + 1 < step.owners.size() && step.owners[i + 1] == number) {
+      const int32_t guessed = step.batch.tokens[static_cast<size_t>(step.batch.logit_rows[i + 1])];
+      ran = guessed == token && goes_on_after(running, token);
+    }
+    scheduler_.accept(number, token, ran);
+    chosen.push_back({number, token});
+  }
+  return chosen;
+}
+
+bool Engine::goes_on_after(const Running& running, int32_t token) const {
+  return running.request.ignore_eos || !ends_text(token);
+}
+
+void Engine::follow(const Scheduler::Step& step) {
+  std::vector<RanRows> ran;
+  for (size_t s = 0; s < step.numbers.size(); ++s) {
+    const SequenceRows& part = step.batch.sequences[s];
+    const int64_t number = step.numbers[s], cached = scheduler_.cached(number);
+    const int64_t first = step.batch.positions[static_cast<size_t>(part.first_row)];
+    if (cached < first + part.count) CHECK(cache_->truncate(part.sequence, cached));
+    ran.push_back({part.sequence, part.first_row, first, cached - first, scheduler_.tokens(number)});
+  }
+  drafter_->follow(ran, activations_);
 }
 
 bool Engine::ends_text(int32_t token) const {

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/draft.h"
 #include "engine/sampler.h"
 #include "engine/scheduler.h"
 #include "engine/stop_strings.h"
@@ -29,6 +30,7 @@ struct EngineOptions {
   int32_t sequences = 1;              // at a time
   DType key_type = DType::F16, value_type = DType::F16;
   SpecOverrides overrides;  // applied by Engine::open
+  DraftOptions draft;
   // Called while weights are read ahead; may be null.
   std::function<void(uint64_t done, uint64_t total)> loading;
 
@@ -105,6 +107,8 @@ class Engine {
   const Decoder& decoder() const { return *decoder_; }
   KvCache& cache() { return *cache_; }
   const EngineOptions& options() const { return options_; }  // context resolved
+  // What guessing brought so far; null where none was asked for.
+  const DraftMeter* draft_meter() const { return drafter_ ? &draft_meter_ : nullptr; }
   double load_seconds() const { return load_seconds_; }
 
  private:
@@ -117,6 +121,17 @@ class Engine {
     bool finished = false;
   };
 
+  struct Chosen {
+    int64_t sequence = 0;
+    int32_t token = 0;
+  };
+
+  void admit();
+  bool run_step(const ForwardHooks& hooks);
+  std::map<int64_t, std::vector<int32_t>> guess();
+  std::vector<Chosen> choose(const Scheduler::Step& step, Rows logits);
+  bool goes_on_after(const Running& running, int32_t token) const;
+  void follow(const Scheduler::Step& step);
   bool ends_text(int32_t token) const;
   void deliver(int64_t number, Running& running, int32_t token);
   void show(Running& running, std::string_view text);
@@ -130,6 +145,8 @@ class Engine {
   std::unique_ptr<KvCache> cache_;
   Activations activations_;
   Scheduler scheduler_;
+  std::unique_ptr<Drafter> drafter_;  // null where none was asked for
+  DraftMeter draft_meter_;
   std::map<int64_t, Running> requests_;
   double load_seconds_ = 0;
 };

@@ -63,6 +63,7 @@ void Scheduler::keep_cached(int64_t sequence, int64_t count) {
 void Scheduler::append_rows(Step& step, Sequence& sequence, int64_t count) {
   Batch& batch = step.batch;
   batch.sequences.push_back({sequence.slot, batch.rows(), count});
+  step.numbers.push_back(sequence.number);
   for (int64_t i = 0; i < count; ++i) {
     batch.tokens.push_back(sequence.tokens[static_cast<size_t>(sequence.cached + i)]);
     batch.positions.push_back(sequence.cached + i);
@@ -74,9 +75,29 @@ void Scheduler::append_rows(Step& step, Sequence& sequence, int64_t count) {
   }
 }
 
-Scheduler::Step Scheduler::next_step() {
+void Scheduler::append_guesses(Step& step, const Sequence& sequence, std::span<const int32_t> guesses) {
+  Batch& batch = step.batch;
+  for (size_t i = 0; i < guesses.size(); ++i) {
+    batch.logit_rows.push_back(batch.rows());
+    step.owners.push_back(sequence.number);
+    batch.tokens.push_back(guesses[i]);
+    batch.positions.push_back(sequence.cached + static_cast<int64_t>(i));
+  }
+  batch.sequences.back().count += static_cast<int64_t>(guesses.size());
+}
+
+std::vector<int64_t> Scheduler::decoding() const {
+  std::vector<int64_t> numbers;
+  for (const auto& sequence : running_) {
+    if (sequence.pending() == 1) numbers.push_back(sequence.number);
+  }
+  return numbers;
+}
+
+Scheduler::Step Scheduler::next_step(const std::map<int64_t, std::vector<int32_t>>& guesses) {
   Step step;
   int64_t left = options_.step_tokens;
+  int64_t room = left - static_cast<int64_t>(decoding().size());  // for guesses
   std::vector<Sequence*> prompts;
   for (auto& sequence : running_) {
     if (sequence.pending() > 1) {
@@ -84,6 +105,12 @@ Scheduler::Step Scheduler::next_step() {
     } else if (sequence.pending() == 1) {
       append_rows(step, sequence, 1);
       --left;
+      const auto found = guesses.find(sequence.number);
+      if (found == guesses.end()) continue;
+      const int64_t most = std::min({static_cast<int64_t>(found->second.size()), options_.chunk - 1, room});
+      append_guesses(step, sequence, std::span(found->second).first(static_cast<size_t>(std::max<int64_t>(most, 0))));
+      left -= std::max<int64_t>(most, 0);
+      room -= std::max<int64_t>(most, 0);
     }
   }
   for (auto* sequence : prompts) {
@@ -99,10 +126,11 @@ Scheduler::Step Scheduler::next_step() {
   return step;
 }
 
-void Scheduler::accept(int64_t sequence, int32_t token) {
+void Scheduler::accept(int64_t sequence, int32_t token, bool ran) {
   Sequence& found = running(sequence);
   CHECK(found.pending() == 0);
   found.tokens.push_back(token);
+  if (ran) ++found.cached;
 }
 
 void Scheduler::finish(int64_t sequence) {

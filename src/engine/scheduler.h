@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <list>
+#include <map>
+#include <span>
 #include <vector>
 
 #include "model/batch.h"
@@ -38,13 +40,17 @@ class Scheduler {
 
   struct Step {
     Batch batch;
-    std::vector<int64_t> owners;  // the sequence of each row of batch.logit_rows
+    std::vector<int64_t> owners;   // the sequence of each row of batch.logit_rows
+    std::vector<int64_t> numbers;  // the sequence of each of batch.sequences
   };
-  // The next rows, counted as cached from now on. Empty when nothing runs.
-  Step next_step();
+  // The next rows, counted as cached from now on. Empty when nothing runs. `guesses` of a sequence that decodes run
+  // behind its last token as far as the step has room, each with its logits; they do not count as cached.
+  Step next_step(const std::map<int64_t, std::vector<int32_t>>& guesses = {});
+  // Sequences of which only the last token has not run, in order of arrival.
+  std::vector<int64_t> decoding() const;
 
-  // The token chosen after all tokens of a sequence.
-  void accept(int64_t sequence, int32_t token);
+  // The token chosen after all tokens of a sequence. `ran`: as a guess it went through the decoder already.
+  void accept(int64_t sequence, int32_t token, bool ran = false);
   // Frees the slot, or takes the sequence from the queue. The slot remembers its tokens for reuse.
   void finish(int64_t sequence);
   // Forgets all sequences and what the slots hold, after a step that failed.
@@ -55,6 +61,7 @@ class Scheduler {
   const std::vector<int32_t>& tokens(int64_t sequence) const;
   // Tokens of a sequence that are in the cache; 0 while it waits.
   int64_t cached(int64_t sequence) const;
+  int32_t slot(int64_t sequence) const { return running(sequence).slot; }
 
  private:
   struct Sequence {
@@ -73,6 +80,7 @@ class Scheduler {
   Sequence& running(int64_t sequence);
   const Sequence& running(int64_t sequence) const;
   static void append_rows(Step& step, Sequence& sequence, int64_t count);
+  static void append_guesses(Step& step, const Sequence& sequence, std::span<const int32_t> guesses);
 
   SchedulerOptions options_;
   std::vector<Slot> slots_;
