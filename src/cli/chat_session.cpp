@@ -8,6 +8,7 @@
 #include "cli/suggest.h"
 #include "cli/terminal.h"
 #include "engine/memory.h"
+#include "text/reasoning.h"
 
 namespace ostro {
 namespace {
@@ -37,6 +38,28 @@ bool is_message(const ordered_json& value) {
   return value["role"].is_string() && value["content"].is_string();
 }
 
+// A reply as it comes, with a line before and after what the model thinks.
+class ReplyText {
+ public:
+  explicit ReplyText(std::string_view prompt) : split_(prompt) {}
+
+  void push(std::string_view text) { show(split_.push(text)); }
+  void finish() { show(split_.flush()); }
+
+ private:
+  void show(const ReasoningSplit::Parts& parts) {
+    if (!parts.reasoning.empty() && !thinking_) write_out("[thinking]\n");
+    thinking_ = thinking_ || !parts.reasoning.empty();
+    write_out(parts.reasoning);
+    if (!parts.answer.empty() && thinking_ && !answering_) write_out("\n[answer]\n");
+    answering_ = answering_ || !parts.answer.empty();
+    write_out(parts.answer);
+  }
+
+  ReasoningSplit split_;
+  bool thinking_ = false, answering_ = false;
+};
+
 }  // namespace
 
 ChatSession::ChatSession(Engine& engine, std::unique_ptr<ChatFormat> format, const SamplingFlags& sampling)
@@ -62,14 +85,24 @@ void ChatSession::reply() {
   if (!system_.empty()) conversation.messages.push_back({{"role", "system"}, {"content", system_}});
   for (const auto& message : messages_) conversation.messages.push_back(message);
   Request request = sampling_.request();
-  request.prompt = format_->render(conversation, engine_.tokenizer()).ids;
+  RenderedChat rendered = format_->render(conversation, engine_.tokenizer());
+  request.prompt = std::move(rendered.ids);
   request.continues_text = false;
   request.stream = draws_++;
-  if (!json_) request.on_text = write_out;
+  ReplyText shown(rendered.text);
+  if (!json_) request.on_text = [&shown](std::string_view text) { shown.push(text); };
   last_ = generate(engine_, std::move(request), &routing_);
   clear_interrupt();  // it ended the reply, not the conversation
-  const ordered_json message = {{"role", "assistant"}, {"content", last_.text}};
+  if (!json_) shown.finish();
+  if (const DraftMeter* meter = engine_.draft_meter(); meter != nullptr && meter->off() && !told_off_) {
+    report(meter->report());
+    told_off_ = true;
+  }
+  // What was thought is not part of the conversation.
+  const auto parts = split_reasoning(rendered.text, last_.text);
+  ordered_json message = {{"role", "assistant"}, {"content", parts.answer}};
   messages_.push_back(message);
+  if (!parts.reasoning.empty()) message["reasoning"] = parts.reasoning;
   write_out(json_ ? dump(message) + "\n" : last_.text.ends_with('\n') ? "\n" : "\n\n");
 }
 
@@ -108,13 +141,15 @@ void ChatSession::load(const std::string& file) {
 
 std::string ChatSession::statistics() const {
   const int64_t used = last_.prompt_tokens + static_cast<int64_t>(last_.tokens.size());
+  const std::string guesses =
+      engine_.draft_meter() != nullptr ? "          " + engine_.draft_meter()->report() + "\n" : "";
   return fmt::format(
       "context   {} of {} tokens, {} messages\n"
       "prompt    {} tokens, of which {} were in the cache; {:.2f} tokens/s\n"
-      "reply     {} tokens, {:.2f} tokens/s\n"
+      "reply     {} tokens, {:.2f} tokens/s\n{}"
       "memory    {} at most, {} of it KV cache\n",
       used, engine_.options().context, messages_.size(), last_.prompt_tokens, last_.cached_tokens, last_.prompt_speed(),
-      last_.tokens.size(), last_.decode_speed(), in_gigabytes(peak_memory()),
+      last_.tokens.size(), last_.decode_speed(), guesses, in_gigabytes(peak_memory()),
       in_gigabytes(engine_.cache().bytes_in_use()));
 }
 

@@ -47,6 +47,7 @@ class ChatSession {
   RoutingCounts routing_;
   Result last_;
   bool json_ = false;
+  bool told_off_ = false;  // that guessing ended was said
 };
 
 }  // namespace ostro

@@ -59,6 +59,13 @@ EngineOptions ModelFlags::engine_options() const {
   if (rope_base > 0) overrides.theta = rope_base;
   if (yarn_context > 0) overrides.original_context = yarn_context;
   overrides.no_capacity = no_capacity;
+  options.draft.most = draft_max;
+  if (draft == "mtp") options.draft.kind = DraftOptions::Kind::Mtp;
+  if (draft == "ngram") options.draft.kind = DraftOptions::Kind::Ngram;
+  if (draft_model.empty()) return options;
+  if (draft != "none") throw_error(ErrorKind::Usage, "--draft {} and --draft-model: expected one of them", draft);
+  options.draft.kind = DraftOptions::Kind::Model;
+  options.draft.model = draft_model;
   return options;
 }
 
@@ -110,6 +117,19 @@ void add_model_flags(CLI::App& verb, ModelFlags& flags) {
       ->group("Computing");
   add_compute_flags(verb, flags);
   add_shape_flags(verb, flags);
+}
+
+void add_draft_flags(CLI::App& verb, ModelFlags& flags) {
+  const std::string group = "Guessing ahead (changes no token; ends where it loses time)";
+  add_choice(verb, "--draft", flags.draft, {"none", "mtp", "ngram"},
+             "Guess tokens by the model's multi-token prediction, or by what followed the same words before")
+      ->group(group);
+  verb.add_option("--draft-model", flags.draft_model, "Guess them by a smaller model with the same vocabulary")
+      ->type_name("MODEL")
+      ->group(group);
+  add_integer(verb, "--draft-max", flags.draft_max, 1, 64, "Tokens guessed at once")
+      ->default_str("mtp: 1, ngram: 8, model: 4")
+      ->group(group);
 }
 
 std::unique_ptr<Engine> open_engine(const ModelFlags& flags) {

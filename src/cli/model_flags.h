@@ -24,12 +24,15 @@ struct ModelFlags {
   double rope_scale = 0, rope_base = 0;
   int64_t yarn_context = 0;
   bool no_capacity = false;
+  std::string draft = "none", draft_model;
+  int64_t draft_max = 0;
 
   EngineOptions engine_options() const;
 };
 void add_model_flag(CLI::App& verb, std::string& model);
 void add_compute_flags(CLI::App& verb, ModelFlags& flags);  // -b, -ub, -ctk, -ctv, --compute
 void add_model_flags(CLI::App& verb, ModelFlags& flags);    // all of them
+void add_draft_flags(CLI::App& verb, ModelFlags& flags);    // --draft, --draft-model, --draft-max
 
 // What was given, else $OSTRO_MODEL, else the model that scripts/quickstart made. Throws Error(Usage) where there is
 // none.

@@ -13,6 +13,7 @@
 #include "cli/terminal.h"
 #include "engine/memory.h"
 #include "text/chat.h"
+#include "text/reasoning.h"
 
 namespace ostro {
 namespace {
@@ -51,14 +52,14 @@ std::string prompt_text(const RunFlags& flags) {
   return without_last_newline({std::istreambuf_iterator<char>(std::cin), {}});
 }
 
-std::vector<int32_t> chat_prompt(const Engine& engine, const RunFlags& flags, const std::string& text) {
+RenderedChat chat_prompt(const Engine& engine, const RunFlags& flags, const std::string& text) {
   const auto format = load_chat_format(engine.model().store, engine.tokenizer());
   if (!format || engine.tokenizer() == nullptr)
     throw_error(ErrorKind::Usage, "--chat: {} has no chat format", engine.model().store.path);
   Conversation conversation;
   if (flags.system) conversation.messages.push_back({{"role", "system"}, {"content", *flags.system}});
   conversation.messages.push_back({{"role", "user"}, {"content", text}});
-  return format->render(conversation, engine.tokenizer()).ids;
+  return format->render(conversation, engine.tokenizer());
 }
 
 void check_flags(const RunFlags& flags) {
@@ -79,12 +80,32 @@ nlohmann::ordered_json timings(const Engine& engine, const Result& result) {
           {"peak_memory_bytes", peak_memory()}};
 }
 
-void print_json(const Engine& engine, const Result& result, uint64_t seed) {
-  const nlohmann::ordered_json out = {{"tokens", result.tokens},
-                                      {"text", result.text},
-                                      {"finish", to_text(result.finish)},
-                                      {"seed", seed},
-                                      {"timings", timings(engine, result)}};
+nlohmann::ordered_json guesses(const DraftMeter& meter) {
+  const auto steps = [](const DraftMeter::Steps& s) -> nlohmann::ordered_json {
+    const auto count = static_cast<double>(std::max<int64_t>(1, s.steps));
+    return {{"steps", s.steps}, {"tokens", s.tokens}, {"seconds", s.seconds}, {"experts_per_layer", s.experts / count}};
+  };
+  return {{"guessed", meter.guesses()},
+          {"right", meter.right()},
+          {"with_guesses", steps(meter.guessed())},
+          {"without", steps(meter.plain())},
+          {"gain", meter.gain()},
+          {"switched_off", meter.off()}};
+}
+
+// `chat_prompt`: the prompt's text where it was a message to a chat model; then reasoning is told from the answer.
+void print_json(const Engine& engine, const Result& result, uint64_t seed, const std::optional<std::string>& chat_prompt) {
+  nlohmann::ordered_json out = {{"tokens", result.tokens},
+                                {"text", result.text},
+                                {"finish", to_text(result.finish)},
+                                {"seed", seed},
+                                {"timings", timings(engine, result)}};
+  if (chat_prompt) {
+    const auto parts = split_reasoning(*chat_prompt, result.text);
+    out["reasoning"] = parts.reasoning;
+    out["answer"] = parts.answer;
+  }
+  if (engine.draft_meter() != nullptr) out["guesses"] = guesses(*engine.draft_meter());
   write_out(out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
@@ -94,6 +115,7 @@ void print_timings(const Engine& engine, const Result& result) {
   if (result.tokens.size() > 1)
     line += fmt::format(" | decode {} tokens, {:.2f} tokens/s", result.tokens.size(), result.decode_speed());
   line += fmt::format(" | memory {}\n", in_gigabytes(peak_memory()));
+  if (engine.draft_meter() != nullptr) line += engine.draft_meter()->report() + "\n";
   std::fputs(line.c_str(), stderr);
 }
 
@@ -107,15 +129,18 @@ void run(const RunFlags& flags) {
       request.prompt.push_back(static_cast<int32_t>(id));
   }
   auto engine = open_engine(flags.model);
+  std::optional<std::string> chat_text;
   if (flags.chat) {
-    request.prompt = chat_prompt(*engine, flags, text);
+    RenderedChat rendered = chat_prompt(*engine, flags, text);
+    request.prompt = std::move(rendered.ids);
     request.continues_text = false;
+    chat_text = std::move(rendered.text);
   } else if (!flags.tokens) {
     request.prompt = engine->encode_prompt(text, flags.parse_special);
   }
   if (!flags.json) request.on_text = write_out;
   const Result result = generate(*engine, request);
-  if (flags.json) return print_json(*engine, result, request.sampling.seed);
+  if (flags.json) return print_json(*engine, result, request.sampling.seed, chat_text);
   if (!result.text.ends_with('\n')) write_out("\n");
   print_timings(*engine, result);
 }
@@ -142,7 +167,8 @@ void add_run(CLI::App& app) {
       ->group(group);
   add_sampling_flags(*verb, flags->sampling);
   add_model_flags(*verb, flags->model);
-  verb->add_flag("--json", flags->json, "One JSON object at the end: tokens, text, finish, seed, timings")
+  add_draft_flags(*verb, flags->model);
+  verb->add_flag("--json", flags->json, "One JSON object at the end: tokens, text, finish, seed, timings; with --chat also reasoning and answer")
       ->group("Output");
   verb->footer(
       "Examples:\n"

@@ -84,6 +84,7 @@ void Scheduler::append_guesses(Step& step, const Sequence& sequence, std::span<c
     batch.positions.push_back(sequence.cached + static_cast<int64_t>(i));
   }
   batch.sequences.back().count += static_cast<int64_t>(guesses.size());
+  batch.sequences.back().steps = true;
 }
 
 std::vector<int64_t> Scheduler::decoding() const {
