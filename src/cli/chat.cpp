@@ -97,7 +97,9 @@ void add_chat(CLI::App& app) {
   add_sampling_flags(*verb, flags->sampling);
   add_model_flags(*verb, flags->model);
   add_draft_flags(*verb, flags->model);
-  verb->add_flag("--json", flags->json, "Each reply as one JSON object a line: role, content, and reasoning where there is some")->group("Output");
+  verb->add_flag("--json", flags->json,
+                 "Each reply as one JSON object a line: role, content, and reasoning where there is some")
+      ->group("Output");
   verb->footer(
       "Inside: /help /clear /system /regenerate /save /load /stats /routing /quit. Ctrl-C stops a reply.\n"
       "Examples:\n"

@@ -85,16 +85,13 @@ nlohmann::ordered_json guesses(const DraftMeter& meter) {
     const auto count = static_cast<double>(std::max<int64_t>(1, s.steps));
     return {{"steps", s.steps}, {"tokens", s.tokens}, {"seconds", s.seconds}, {"experts_per_layer", s.experts / count}};
   };
-  return {{"guessed", meter.guesses()},
-          {"right", meter.right()},
-          {"with_guesses", steps(meter.guessed())},
-          {"without", steps(meter.plain())},
-          {"gain", meter.gain()},
-          {"switched_off", meter.off()}};
+  return {{"guessed", meter.guesses()},      {"right", meter.right()}, {"with_guesses", steps(meter.guessed())},
+          {"without", steps(meter.plain())}, {"gain", meter.gain()},   {"switched_off", meter.off()}};
 }
 
 // `chat_prompt`: the prompt's text where it was a message to a chat model; then reasoning is told from the answer.
-void print_json(const Engine& engine, const Result& result, uint64_t seed, const std::optional<std::string>& chat_prompt) {
+void print_json(const Engine& engine, const Result& result, uint64_t seed,
+                const std::optional<std::string>& chat_prompt) {
   nlohmann::ordered_json out = {{"tokens", result.tokens},
                                 {"text", result.text},
                                 {"finish", to_text(result.finish)},
@@ -168,7 +165,9 @@ void add_run(CLI::App& app) {
   add_sampling_flags(*verb, flags->sampling);
   add_model_flags(*verb, flags->model);
   add_draft_flags(*verb, flags->model);
-  verb->add_flag("--json", flags->json, "One JSON object at the end: tokens, text, finish, seed, timings; with --chat also reasoning and answer")
+  verb->add_flag(
+          "--json", flags->json,
+          "One JSON object at the end: tokens, text, finish, seed, timings; with --chat also reasoning and answer")
       ->group("Output");
   verb->footer(
       "Examples:\n"

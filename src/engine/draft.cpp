@@ -126,8 +126,9 @@ class ModelDrafter final : public Drafter {
     if (!own || !theirs) return;
     for (int32_t id = 0; id < std::min(own->vocab_size(), theirs->vocab_size()); ++id) {
       if (own->token_text(id) == theirs->token_text(id)) continue;
-      throw_error(ErrorKind::Usage, "--draft-model {}: token {} is \"{}\", expected \"{}\" as in the model's vocabulary",
-                  path, id, own->token_text(id), theirs->token_text(id));
+      throw_error(ErrorKind::Usage,
+                  "--draft-model {}: token {} is \"{}\", expected \"{}\" as in the model's vocabulary", path, id,
+                  own->token_text(id), theirs->token_text(id));
     }
   }
 

@@ -240,14 +240,13 @@ std::vector<Engine::Chosen> Engine::choose(const Scheduler::Step& step, Rows log
   std::vector<Chosen> chosen;
   for (size_t i = 0; i < step.owners.size(); ++i) {
     const int64_t number = step.owners[i];
-    const bool wrong_before = i > 0 && step.owners[i - 1] == number && scheduler_.tokens(number).size() !=
-                              static_cast<size_t>(scheduler_.cached(number));
+    const bool wrong_before = i > 0 && step.owners[i - 1] == number &&
+                              scheduler_.tokens(number).size() != static_cast<size_t>(scheduler_.cached(number));
     if (wrong_before) continue;
     const Running& running = requests_.at(number);
     const auto& tokens = scheduler_.tokens(number);
     const Rows row = logits.slice(static_cast<int64_t>(i), 1);
-    const int32_t token =
-        sample(row.values(), running.request.sampling, running.request.stream, tokens.size(), tokens);
+    const int32_t token = sample(row.values(), running.request.sampling, running.request.stream, tokens.size(), tokens);
     bool ran = false;
     if (i + 1 < step.owners.size() && step.owners[i + 1] == number) {
       const int32_t guessed = step.batch.tokens[static_cast<size_t>(step.batch.logit_rows[i + 1])];

@@ -15,10 +15,10 @@ struct Architecture {
   Reader read;
 };
 constexpr std::array kArchitectures = {
-    Architecture{"llama", read_llama_gguf},       Architecture{"olmoe", read_olmoe_gguf},
-    Architecture{"openmoe", read_openmoe_gguf},   Architecture{"qwen2moe", read_qwen_moe_gguf},
-    Architecture{"qwen3moe", read_qwen_moe_gguf}, Architecture{"dbrx", read_dbrx_gguf},
-    Architecture{"grok", read_grok_gguf},         Architecture{"gpt-oss", read_gpt_oss_gguf},
+    Architecture{"llama", read_llama_gguf},        Architecture{"olmoe", read_olmoe_gguf},
+    Architecture{"openmoe", read_openmoe_gguf},    Architecture{"qwen2moe", read_qwen_moe_gguf},
+    Architecture{"qwen3moe", read_qwen_moe_gguf},  Architecture{"dbrx", read_dbrx_gguf},
+    Architecture{"grok", read_grok_gguf},          Architecture{"gpt-oss", read_gpt_oss_gguf},
     Architecture{"deepseek2", read_deepseek_gguf},
 };
 

@@ -9,9 +9,8 @@ namespace ostro {
 
 namespace {
 
-constexpr std::array kFamilyTables = {&llama_name_tables, &openmoe_name_tables, &qwen_name_tables,
-                                      &dbrx_name_tables,  &grok_name_tables,    &gpt_oss_name_tables,
-                                      &deepseek_name_tables};
+constexpr std::array kFamilyTables = {&llama_name_tables, &openmoe_name_tables, &qwen_name_tables,    &dbrx_name_tables,
+                                      &grok_name_tables,  &gpt_oss_name_tables, &deepseek_name_tables};
 
 const char* name_of(CheckpointFormat format) {
   switch (format) {
