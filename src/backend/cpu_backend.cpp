@@ -331,6 +331,9 @@ class CpuBackend final : public Backend {
       args.weight = weight.row(panel.first_output);
       args.weight_row_bytes = weight.row_bytes;
       args.type = weight.dtype;
+      args.scales = weight.scales;
+      args.scale_stride = weight.scale_stride;
+      args.scale_row = weight.scale_row + panel.first_output;
       args.width = weight.cols;
       args.outputs = std::min(kPanelOutputs, weight.rows - panel.first_output);
       args.out = panel.out.row(panel.first_row) + panel.first_output;

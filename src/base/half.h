@@ -40,4 +40,13 @@ static inline uint16_t f32_to_f16(float value) {
   return static_cast<uint16_t>(sign | (__builtin_bit_cast(uint32_t, shifted) - 0x3f000000u));
 }
 
+// F8 E4M3: no infinities, 0x7f and 0xff are NaN. A float32 with the same bits in exponent and mantissa is 2^120 times
+// too small, subnormals included.
+static inline float e4m3_to_f32(uint8_t code) {
+  const uint32_t sign = static_cast<uint32_t>(code & 0x80u) << 24, rest = static_cast<uint32_t>(code & 0x7fu);
+  if (rest == 0x7f) return __builtin_nanf("");
+  const float scaled = __builtin_bit_cast(float, rest << 20) * 0x1p120f;
+  return __builtin_bit_cast(float, __builtin_bit_cast(uint32_t, scaled) | sign);
+}
+
 }  // namespace ostro

@@ -253,7 +253,7 @@ class Opener {
       }
       const auto type = dtype_from_safetensors(tensor.dtype);
       if (!type) {
-        throw_error(ErrorKind::File, "{}: tensor '{}' has dtype {}, expected F32, F16 or BF16", file->path(),
+        throw_error(ErrorKind::File, "{}: tensor '{}' has dtype {}, expected F32, F16, BF16 or F8_E4M3", file->path(),
                     tensor_name, tensor.dtype);
       }
       add({tensor_name, *type, tensor.shape, tensor.bytes, file->path()});

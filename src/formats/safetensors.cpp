@@ -188,6 +188,7 @@ std::optional<DType> dtype_from_safetensors(std::string_view dtype) {
   if (dtype == "F32") return DType::F32;
   if (dtype == "F16") return DType::F16;
   if (dtype == "BF16") return DType::BF16;
+  if (dtype == "F8_E4M3") return DType::F8_E4M3;
   return std::nullopt;
 }
 

@@ -80,7 +80,7 @@ class Planner {
   Planner(const Model& model, const WriteOptions& options)
       : model_(model), options_(options), names_(name_table(options.format, model.spec.family)) {
     main_type_ = options_.mix ? mixed_type(*options_.mix, model.spec, {Role::Query, 0}, model.spec.width)
-                              : kept_type(first_query());
+                              : kept_type({Role::Query}, first_query());
     if (options_.format != CheckpointFormat::Gguf && is_quantized(main_type_)) {
       throw_error(ErrorKind::Usage, "type {}: this layout holds f32, f16 and bf16", info(main_type_).name);
     }
@@ -121,9 +121,19 @@ class Planner {
     CHECK(false);
   }
 
-  DType kept_type(const Matrix& matrix) const {
+  // Matrices in 8-bit floats are written as BF16, as are the keys' halves of latent projections, which had to become
+  // float32 to be transposed.
+  DType kept_type(const TensorId& id, const Matrix& matrix) const {
+    if (matrix.dtype == DType::F8_E4M3 || (id.role == Role::KeyUp && latents_are_fp8())) return DType::BF16;
     const bool floats_only = options_.format != CheckpointFormat::Gguf;
     return floats_only && is_quantized(matrix.dtype) ? DType::F16 : matrix.dtype;
+  }
+
+  bool latents_are_fp8() const {
+    return std::ranges::any_of(model_.weights.blocks, [](const BlockWeights& block) {
+      const auto* mla = std::get_if<MlaWeights>(&block.mixer);
+      return mla != nullptr && mla->value_up.front().dtype == DType::F8_E4M3;
+    });
   }
 
   DType norm_type(std::span<const float> values) const {
@@ -136,7 +146,7 @@ class Planner {
     if (options_.mix) return main_type_;
     std::vector<float> row(static_cast<size_t>(router.cols));
     for (int64_t r = 0; r < router.rows; ++r) {
-      dequantize_row(router.dtype, router.row(r), row);
+      dequantize_row(router, r, row);
       if (!same_as(row, main_type_)) return DType::F32;
     }
     return main_type_;
@@ -144,7 +154,7 @@ class Planner {
 
   DType matrix_type(const TensorId& id, const Matrix& matrix) const {
     if (id.role == Role::Router) return router_type(matrix);
-    return options_.mix ? mixed_type(*options_.mix, model_.spec, id, matrix.cols) : kept_type(matrix);
+    return options_.mix ? mixed_type(*options_.mix, model_.spec, id, matrix.cols) : kept_type(id, matrix);
   }
 
   OutputTensor& add(const TensorId& id, std::vector<int64_t> shape, DType type) {
@@ -198,7 +208,7 @@ class Planner {
     }
     // The tensor holds several matrices. In the source they may have types of their own; here they share the first
     // one's, unless that would lose something.
-    if (!options_.mix && kept_type(part.matrix) != found->type) {
+    if (!options_.mix && kept_type(id, part.matrix) != found->type) {
       throw_error(ErrorKind::File, "{}: {} and {} are to be one tensor, expected one type; choose one with --type",
                   to_text(id), info(found->type).name, info(part.matrix.dtype).name);
     }
@@ -225,7 +235,7 @@ class Planner {
     const auto copy = std::make_shared<std::vector<float>>(static_cast<size_t>(matrix.rows * matrix.cols));
     std::vector<float> row(static_cast<size_t>(matrix.cols));
     for (int64_t r = 0; r < matrix.rows; ++r) {
-      dequantize_row(matrix.dtype, matrix.row(r), row);
+      dequantize_row(matrix, r, row);
       for (int64_t c = 0; c < matrix.cols; ++c) {
         (*copy)[static_cast<size_t>(c * matrix.rows + r)] = row[static_cast<size_t>(c)];
       }
@@ -355,7 +365,7 @@ class Streamer {
       return;
     }
     values.resize(static_cast<size_t>(from.cols));
-    dequantize_row(from.dtype, from.row(row), values);
+    dequantize_row(from, row, values);
     float largest = 0;
     for (const float value : values) {
       if (!std::isfinite(value)) faults.not_finite = true;

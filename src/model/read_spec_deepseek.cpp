@@ -119,6 +119,20 @@ void read_attention(ConfigFields& config, DeepSeekShape& shape) {
   mla.rope.pairing = RopePairing::Interleaved;
 }
 
+// FP8 weights in squares of 128. How activations would be rounded to FP8 is not followed: they stay wider here.
+void read_quantization(ConfigFields& config) {
+  if (!config.has("quantization_config")) return;
+  ConfigFields fields(config.raw("quantization_config"), config.where() + ": quantization_config");
+  fields.only_text("quant_method", {"fp8"});
+  fields.only_text("fmt", {"e4m3"});
+  fields.harmless({"activation_scheme", "scale_fmt", "modules_to_not_convert", "dequantize"});
+  const nlohmann::json expected = {kScaleBlock, kScaleBlock};
+  if (fields.raw("weight_block_size") != expected) {
+    fields.refuse("weight_block_size", fmt::format("[{}, {}]", kScaleBlock, kScaleBlock));
+  }
+  if (const auto unread = fields.unread(); !unread.empty()) fields.refuse(unread.front(), "absent");
+}
+
 ModelSpec read_config(const WeightStore& store, ConfigFields& config, bool third) {
   DeepSeekShape shape;
   shape.family = third ? "deepseek-v3" : "deepseek-v2";
@@ -136,6 +150,7 @@ ModelSpec read_config(const WeightStore& store, ConfigFields& config, bool third
   config.only_false("mlp_bias");
   config.harmless({"ep_size", "aux_loss_alpha", "seq_aux"});
 
+  read_quantization(config);
   read_attention(config, shape);
   shape.dense = {config.whole("intermediate_size")};
   shape.moe.expert = {config.whole("moe_intermediate_size")};

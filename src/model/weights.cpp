@@ -137,7 +137,7 @@ class Binder {
   Weights bind() {
     out_.owners.assign(store_.files.begin(), store_.files.end());
     out_.owners.insert(out_.owners.end(), store_.copies.begin(), store_.copies.end());
-    out_.embedding = matrix({Role::Embedding}, spec_.vocab, spec_.width);
+    out_.embedding = embedding({Role::Embedding});
     for (const BlockSpec& block : spec_.blocks) {
       BlockWeights weights;
       weights.norm = vector({norm_role(block), block.layer}, spec_.width);
@@ -223,12 +223,15 @@ class Binder {
     Matrix part = matrix;
     part.data = matrix.row(first);
     part.rows = rows;
+    part.scale_row += first;
     return part;
   }
 
-  // Exactly: quantised weights, whose blocks lie along their rows, become float32.
+  // Exactly: weights in blocks along their rows, or in squares that begin inside the matrix, become float32.
   Matrix transposed(const Matrix& matrix) {
-    const DType type = is_quantized(matrix.dtype) ? DType::F32 : matrix.dtype;
+    const bool whole_squares = matrix.scale_row % kScaleBlock == 0;
+    const bool plain = matrix.scales != nullptr ? whole_squares : !is_quantized(matrix.dtype);
+    const DType type = plain ? matrix.dtype : DType::F32;
     const int64_t bytes = row_bytes(type, matrix.cols);
     std::vector<std::byte> floats;
     const std::byte* source = matrix.data;
@@ -236,7 +239,7 @@ class Binder {
       floats.resize(static_cast<size_t>(matrix.rows * bytes));
       std::vector<float> row(static_cast<size_t>(matrix.cols));
       for (int64_t r = 0; r < matrix.rows; ++r) {
-        dequantize_row(matrix.dtype, matrix.row(r), row);
+        dequantize_row(matrix, r, row);
         std::memcpy(floats.data() + r * bytes, row.data(), static_cast<size_t>(bytes));
       }
       source = floats.data();
@@ -245,7 +248,23 @@ class Binder {
     transpose(copy->data(), source, matrix.rows, matrix.cols, static_cast<size_t>(info(type).bytes));
     out_.owners.push_back(copy);
     copied_ += copy->size();
-    return {copy->data(), type, matrix.cols, matrix.rows, row_bytes(type, matrix.rows)};
+    Matrix out{copy->data(), type, matrix.cols, matrix.rows, row_bytes(type, matrix.rows)};
+    if (plain && matrix.scales != nullptr) transpose_scales(out, matrix);
+    return out;
+  }
+
+  void transpose_scales(Matrix& out, const Matrix& matrix) {
+    const auto squares = [](int64_t weights) { return (weights + kScaleBlock - 1) / kScaleBlock; };
+    const int64_t rows = squares(matrix.rows), cols = squares(matrix.cols);
+    const auto grid = std::make_shared<std::vector<float>>();
+    for (int64_t c = 0; c < cols; ++c) {
+      for (int64_t r = 0; r < rows; ++r) {
+        grid->push_back(matrix.scales[(matrix.scale_row / kScaleBlock + r) * matrix.scale_stride + c]);
+      }
+    }
+    out.scales = grid->data();
+    out.scale_stride = rows;
+    out_.owners.push_back(grid);
   }
 
   void bind_mtp() {
@@ -255,8 +274,8 @@ class Binder {
     mtp.hidden_norm = vector({Role::MtpHiddenNorm, layer}, width);
     mtp.join = matrix({Role::MtpJoin, layer}, width, 2 * width);
     mtp.final_norm = vector({Role::MtpFinalNorm, layer}, width);
-    const TensorId embedding{Role::MtpEmbedding, layer}, output{Role::MtpOutput, layer};
-    mtp.embedding = has(embedding) ? matrix(embedding, spec_.vocab, width) : out_.embedding;
+    const TensorId table{Role::MtpEmbedding, layer}, output{Role::MtpOutput, layer};
+    mtp.embedding = has(table) ? embedding(table) : out_.embedding;
     mtp.output = has(output) ? matrix(output, spec_.vocab, width) : out_.output;
   }
 
@@ -275,7 +294,7 @@ class Binder {
     weights.router_values.resize(static_cast<size_t>(experts * spec_.width));
     for (int64_t e = 0; e < experts; ++e) {
       const auto width = static_cast<size_t>(spec_.width);
-      dequantize_row(weights.router.dtype, weights.router.row(e),
+      dequantize_row(weights.router, e,
                      std::span(weights.router_values).subspan(static_cast<size_t>(e) * width, width));
     }
     if (moe.router.bias) weights.router_bias = vector({Role::RouterBias, layer}, experts);
@@ -355,6 +374,16 @@ class Binder {
     const auto fused = [](Packing packing) { return packing == Packing::QueryKeyValueRows; };
     const Found found = find(id, [&](Packing packing) { return Shape{fused(packing) ? all : rows, spec_.width}; });
     return view(*found.tensor, fused(found.name->packing) ? first : 0, rows, spec_.width);
+  }
+
+  // Rows of it are taken one by one, as they are.
+  Matrix embedding(const TensorId& id) {
+    const Matrix table = matrix(id, spec_.vocab, spec_.width);
+    if (table.scales != nullptr) {
+      throw_error(ErrorKind::File, "{}: the {} are f8_e4m3, expected f32, f16, bf16 or a type of GGUF", store_.path,
+                  to_text(id));
+    }
+    return table;
   }
 
   Matrix expert(const TensorId& id, int64_t experts, int64_t rows, int64_t cols) {
@@ -453,13 +482,43 @@ class Binder {
   }
 
   // Rows [first, first + rows) of a tensor taken as a list of rows of `cols` values.
-  static Matrix view(const TensorEntry& tensor, int64_t first, int64_t rows, int64_t cols) {
+  Matrix view(const TensorEntry& tensor, int64_t first, int64_t rows, int64_t cols) {
     const int64_t bytes = row_bytes(tensor.dtype, cols);
-    return {tensor.bytes.data() + first * bytes, tensor.dtype, rows, cols, bytes};
+    Matrix out{tensor.bytes.data() + first * bytes, tensor.dtype, rows, cols, bytes};
+    if (tensor.dtype == DType::F8_E4M3) attach_scales(out, tensor, first);
+    return out;
+  }
+
+  // DeepSeek's way: beside `x.weight` lies `x.weight_scale_inv`, which is to be multiplied by.
+  void attach_scales(Matrix& out, const TensorEntry& tensor, int64_t first) {
+    const std::string name = tensor.name + "_scale_inv";
+    const auto found = store_.tensors.find(name);
+    if (found == store_.tensors.end() || tensor.shape.size() != 2) {
+      throw_error(ErrorKind::File, "{}: tensor {} is f8_e4m3 {} without a tensor {} of its scales", tensor.file,
+                  tensor.name, shape_text(tensor.shape), name);
+    }
+    const TensorEntry& scales = found->second;
+    const auto squares = [](int64_t weights) { return (weights + kScaleBlock - 1) / kScaleBlock; };
+    const Shape expected{squares(tensor.shape[0]), squares(tensor.shape[1])};
+    if (scales.dtype != DType::F32 || scales.shape != expected) {
+      throw_error(ErrorKind::File, "{}: tensor {} is {} {}, expected f32 {}, a scale for each {} x {} weights of {}",
+                  scales.file, name, info(scales.dtype).name, shape_text(scales.shape), shape_text(expected),
+                  kScaleBlock, kScaleBlock, shape_text(tensor.shape));
+    }
+    out.scales = reinterpret_cast<const float*>(scales.bytes.data());
+    out.scale_stride = expected[1];
+    out.scale_row = first;
+    if (unexplained_.erase(name) == 0) return;  // seen already
+    const std::span<const float> values(out.scales, static_cast<size_t>(expected[0] * expected[1]));
+    const auto bad = std::ranges::find_if(values, [](float v) { return !std::isfinite(v); });
+    if (bad != values.end()) {
+      throw_error(ErrorKind::File, "{}: tensor {} holds {} at {}, expected finite numbers", scales.file, name, *bad,
+                  bad - values.begin());
+    }
   }
 
   Matrix transposed(const TensorEntry& tensor, int64_t first, int64_t rows, int64_t cols) {
-    if (is_quantized(tensor.dtype)) {
+    if (is_quantized(tensor.dtype) || tensor.dtype == DType::F8_E4M3) {
       throw_error(ErrorKind::File, "{}: tensor {} is stored transposed as {}, expected f32, f16 or bf16", tensor.file,
                   tensor.name, info(tensor.dtype).name);
     }
@@ -478,7 +537,7 @@ class Binder {
   }
 
   static std::vector<float> finite_values(const TensorId& id, const TensorEntry& tensor) {
-    if (is_quantized(tensor.dtype)) {
+    if (is_quantized(tensor.dtype) || tensor.dtype == DType::F8_E4M3) {
       throw_error(ErrorKind::File, "{}: tensor {} ({}) is {}, expected f32, f16 or bf16", tensor.file, tensor.name,
                   to_text(id), info(tensor.dtype).name);
     }
@@ -672,7 +731,7 @@ void verify_finite(const ModelSpec& spec, const Weights& weights, int threads,
     for (auto& buffer : buffers) buffer.resize(static_cast<size_t>(matrix.cols));
     team.run(matrix.rows, [&](int64_t row, int thread) {
       const std::span<float> values(buffers[static_cast<size_t>(thread)]);
-      dequantize_row(matrix.dtype, matrix.row(row), values);
+      dequantize_row(matrix, row, values);
       if (std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); })) return;
       int64_t seen = first_bad;
       while (row < seen && !first_bad.compare_exchange_weak(seen, row)) {

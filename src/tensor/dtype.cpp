@@ -14,6 +14,7 @@ constexpr std::array<DTypeInfo, kDTypes> kInfo = {{
     {DType::F32, "f32", 0, 1, 4, 0, 0, false},
     {DType::F16, "f16", 1, 1, 2, 0, 0, false},
     {DType::BF16, "bf16", 30, 1, 2, 0, 0, false},
+    {DType::F8_E4M3, "f8_e4m3", -1, 1, 1, 0, 0, false},
     {DType::Q4_0, "q4_0", 2, 32, 18, 32, 8, false},
     {DType::Q4_1, "q4_1", 3, 32, 20, 32, 0, true},
     {DType::Q5_0, "q5_0", 6, 32, 22, 32, 16, false},
@@ -61,8 +62,8 @@ std::optional<DType> dtype_from_name(std::string_view name) {
 }
 
 std::optional<DType> dtype_from_ggml(uint32_t number) {
-  const auto* found =
-      std::ranges::find_if(kInfo, [&](const DTypeInfo& e) { return static_cast<uint32_t>(e.ggml_type) == number; });
+  const auto* found = std::ranges::find_if(
+      kInfo, [&](const DTypeInfo& e) { return e.ggml_type >= 0 && static_cast<uint32_t>(e.ggml_type) == number; });
   return found == kInfo.end() ? std::nullopt : std::optional(found->type);
 }
 

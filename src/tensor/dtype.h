@@ -11,6 +11,7 @@ enum class DType : uint8_t {
   F32,
   F16,
   BF16,
+  F8_E4M3,
   Q4_0,
   Q4_1,
   Q5_0,
@@ -42,7 +43,7 @@ inline constexpr int kDTypes = static_cast<int>(DType::MXFP4) + 1;
 struct DTypeInfo {
   DType type;
   std::string_view name;  // "q4_k", as the command line and the GGUF world spell it
-  int ggml_type;          // number in GGUF files
+  int ggml_type;          // number in GGUF files; -1: they have none
   int block;              // weights a block
   int bytes;              // bytes a block
   int group;              // weights that share a scale: 16 or 32; 0 for floats
@@ -54,7 +55,9 @@ const DTypeInfo& info(DType type);
 std::optional<DType> dtype_from_name(std::string_view name);  // any letter case
 std::optional<DType> dtype_from_ggml(uint32_t number);
 
-inline bool is_quantized(DType type) { return type > DType::BF16; }
+inline bool is_quantized(DType type) { return type >= DType::Q4_0; }
+// Codes of F8_E4M3 (1 sign, 4 exponent and 3 mantissa bits, no infinities) mean little without the scales beside them.
+inline constexpr int64_t kScaleBlock = 128;  // weights along each side of the square that shares a scale
 
 // Bytes of one row of `cols` weights; cols must be a multiple of the block.
 int64_t row_bytes(DType type, int64_t cols);

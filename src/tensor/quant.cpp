@@ -52,6 +52,14 @@ void dequantize_blocks(const DTypeInfo& type, const std::byte* row, std::span<fl
 
 }  // namespace
 
+void dequantize_row(const Matrix& matrix, int64_t row, std::span<float> out) {
+  CHECK(static_cast<int64_t>(out.size()) == matrix.cols);
+  dequantize_row(matrix.dtype, matrix.row(row), out);
+  if (matrix.scales == nullptr) return;
+  const float* scales = matrix.scales + (matrix.scale_row + row) / kScaleBlock * matrix.scale_stride;
+  for (size_t c = 0; c < out.size(); ++c) out[c] *= scales[c / kScaleBlock];
+}
+
 void dequantize_row(DType type, const std::byte* row, std::span<float> out) {
   CHECK(out.size() % static_cast<size_t>(info(type).block) == 0);
   switch (type) {
@@ -62,6 +70,9 @@ void dequantize_row(DType type, const std::byte* row, std::span<float> out) {
       return widen<f16_to_f32>(row, out);
     case DType::BF16:
       return widen<bf16_to_f32>(row, out);
+    case DType::F8_E4M3:
+      for (size_t i = 0; i < out.size(); ++i) out[i] = e4m3_to_f32(std::to_integer<uint8_t>(row[i]));
+      return;
     default:
       return dequantize_blocks(info(type), row, out);
   }
@@ -69,6 +80,7 @@ void dequantize_row(DType type, const std::byte* row, std::span<float> out) {
 
 bool can_quantize(DType type) {
   switch (type) {
+    case DType::F8_E4M3:
     case DType::IQ1_S:
     case DType::IQ1_M:
     case DType::IQ2_XXS:

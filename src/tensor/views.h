@@ -22,13 +22,17 @@ struct Rows {
   Rows slice(int64_t first, int64_t count) const { return {row(first), count, width}; }
 };
 
-// A weight: [rows = outputs, cols = inputs] of any DType, read-only; y = x * W^T.
+// A weight: [rows = outputs, cols = inputs] of any DType, read-only; y = x * W^T. Codes of F8_E4M3 have a grid of
+// scales, one for each square of kScaleBlock weights: W[r][c] = code * scales[(scale_row + r) / 128][c / 128].
 struct Matrix {
   const std::byte* data = nullptr;
   DType dtype = DType::F32;
   int64_t rows = 0;
   int64_t cols = 0;
   int64_t row_bytes = 0;
+  const float* scales = nullptr;  // null where each code is its weight
+  int64_t scale_stride = 0;       // scales in a row of the grid
+  int64_t scale_row = 0;          // the first row's place in the tensor that the grid covers
 
   const std::byte* row(int64_t i) const { return data + i * row_bytes; }
 };

@@ -53,6 +53,7 @@ constexpr Family kFamilies[] = {
     {"deepseek-v2-lite-whole-kv-b.gguf", "deepseek-v2-lite", kLatent},
     {"deepseek-v2", "deepseek-v2", "in the 2 best of 4 groups (by their best)"},
     {"deepseek-v3", "deepseek-v3", "in the 2 best of 4 groups (by the sum of their two best)"},
+    {"deepseek-v3-fp8", "deepseek-v3-fp8", "f8_e4m3"},
     {"deepseek-v3.gguf", "deepseek-v3", "chosen with a bias that the weights leave out"},
     {"olmoe", "olmoe", kWhole},
     {"olmoe.gguf", "olmoe", kWhole},

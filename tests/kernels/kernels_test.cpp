@@ -202,6 +202,38 @@ TEST_P(Kernels, Int8ProductsOfEveryType) {
   }
 }
 
+// Squares of 128 x 128 codes with their scales; the panel begins inside a square.
+TEST_P(Kernels, FloatProductsWithScalesOfSquares) {
+  const auto scratch = make_scratch();
+  const int64_t width = 300, outputs = 32, rows = 5, first = 107;
+  const auto weight = random_weight(DType::F8_E4M3, outputs, width, 77);
+  const std::vector<float> in = normals(5, rows * width), scales = {0.5f, 2, 3, 0.25f, 5, 7};
+  PanelArgs args = panel_args(weight, DType::F8_E4M3, width, outputs, rows, scratch.get());
+  args.scales = scales.data();
+  args.scale_stride = 3;
+  args.scale_row = first;
+  std::vector<float> ours(static_cast<size_t>(rows * outputs)), theirs = ours;
+  args.out = ours.data();
+  table().matmul_float(args, in.data(), width);
+  args.out = theirs.data();
+  portable().matmul_float(args, in.data(), width);
+  expect_same_bits(ours, theirs, "scaled squares");
+  Matrix matrix{weight.data(), DType::F8_E4M3, outputs, width, width, scales.data(), 3, first};
+  std::vector<float> row(static_cast<size_t>(width));
+  for (int64_t o = 0; o < outputs; ++o) {
+    dequantize_row(matrix, o, row);
+    for (int64_t r = 0; r < rows; ++r) {
+      double sum = 0, magnitude = 0;
+      for (size_t k = 0; k < row.size(); ++k) {
+        const double term = static_cast<double>(row[k]) * in[static_cast<size_t>(r * width) + k];
+        sum += term;
+        magnitude += std::fabs(term);
+      }
+      EXPECT_NEAR(ours[static_cast<size_t>(r * outputs + o)], sum, 3e-6 * magnitude);
+    }
+  }
+}
+
 void check_float_products(const KernelTable& table, DType type, int64_t width, int64_t outputs) {
   const auto scratch = make_scratch();
   const int64_t rows = 17;

@@ -131,7 +131,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"openmoe-drop", Compute::Auto, DType::F16}, Case{"dbrx", Compute::Auto, DType::F16},
                     Case{"grok-1", Compute::Auto, DType::F16}, Case{"grok-1-original", Compute::Auto, DType::F16},
                     Case{"gpt-oss", Compute::Auto, DType::F16}, Case{"gpt-oss-mxfp4", Compute::Auto, DType::Q8_0},
-                    Case{"deepseek-v3", Compute::F32, DType::F32}, Case{"deepseek-v3", Compute::Auto, DType::F16}));
+                    Case{"deepseek-v3", Compute::F32, DType::F32}, Case{"deepseek-v3", Compute::Auto, DType::F16},
+                    Case{"deepseek-v3-fp8", Compute::Auto, DType::F16}));
 
 // Where experts have a capacity, prompts of other sequences beside it take nothing from a prompt, nor do decode steps.
 TEST(WholePrompts, OtherSequencesInTheBatch) {

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/half.h"
 #include "model/checkpoint_writer.h"
 #include "model/random_model.h"
 #include "model/read_spec.h"
 #include "model/read_spec_published.h"
 #include "model/support.h"
+#include "tensor/quant.h"
 
 namespace ostro::test {
 namespace {
@@ -241,6 +243,162 @@ TEST(LatentQuantised, WholeAndSplitFilesRun) {
   ASSERT_TRUE(write_checkpoint(*source, (folder / "q8.gguf").string(), options).complete);
   const auto quantised = load_model((folder / "q8.gguf").string());
   EXPECT_LT(relative_error(logits_of(*quantised, tokens), logits_of(*source, tokens)), 0.2);
+}
+
+class Fp8 : public testing::Test {
+ protected:
+  static constexpr const char* kWeight = "model.layers.1.self_attn.kv_b_proj.weight";
+  void SetUp() override {
+    OSTRO_MODEL_OR_SKIP("deepseek-v3-fp8");
+    store_ = open_weights(find_model("deepseek-v3-fp8")->string());
+    spec_ = read_spec(store_);
+  }
+
+  WeightStore store_;
+  ModelSpec spec_;
+  std::string scales_ = std::string(kWeight) + "_scale_inv";
+
+  std::string refusal() {
+    return message_of([&] { bind_weights(spec_, store_); });
+  }
+};
+
+TEST_F(Fp8, WeightsStayEightBitsWide) {
+  const Weights weights = bind_weights(spec_, store_);
+  int64_t matrices = 0;
+  visit_matrices(spec_, weights, [&](const TensorId& id, const Matrix& matrix) {
+    const bool kept_wide = id.role == Role::Embedding || id.role == Role::Output || id.role == Role::Router;
+    // The keys' half of kv_b is needed transposed, and here its squares begin inside it.
+    if (!kept_wide && id.role != Role::KeyUp) {
+      EXPECT_EQ(matrix.dtype, DType::F8_E4M3) << to_text(id);
+      EXPECT_EQ(matrix.row_bytes, matrix.cols);
+      ++matrices;
+    }
+  });
+  EXPECT_GT(matrices, 30);
+}
+
+TEST_F(Fp8, ScalesThatAreMissingOrMisshapedAreErrors) {
+  const TensorEntry scales = store_.tensors.at(scales_);
+  store_.tensors.erase(scales_);
+  EXPECT_NE(refusal().find("without a tensor " + scales_ + " of its scales"), std::string::npos);
+  store_.tensors[scales_] = scales;
+  store_.tensors[scales_].shape = {1, 2};
+  EXPECT_NE(refusal().find("is f32 [1, 2], expected f32 [2, 1], a scale for each 128 x 128"), std::string::npos);
+  store_.tensors[scales_] = scales;
+  store_.tensors[scales_].dtype = DType::BF16;
+  EXPECT_NE(refusal().find("is bf16 [2, 1], expected f32 [2, 1]"), std::string::npos);
+  const std::vector<float> bad = {1, INFINITY};
+  store_.tensors[scales_] = scales;
+  store_.tensors[scales_].bytes = std::as_bytes(std::span(bad));
+  EXPECT_NE(refusal().find("holds inf at 1, expected finite numbers"), std::string::npos);
+}
+
+TEST_F(Fp8, CodesThatAreNotNumbersAreFound) {
+  TensorEntry& tensor = store_.tensors.at("model.layers.0.mlp.up_proj.weight");
+  std::vector<std::byte> codes(tensor.bytes.begin(), tensor.bytes.end());
+  codes[161] = std::byte{0xff};
+  tensor.bytes = codes;
+  const Weights weights = bind_weights(spec_, store_);
+  EXPECT_NE(message_of([&] { verify_finite(spec_, weights, 2); }).find("layer 0, up projection: row 1 holds"),
+            std::string::npos);
+}
+
+TEST_F(Fp8, OtherQuantisationsAreRefused) {
+  store_.config["quantization_config"]["weight_block_size"] = {64, 64};
+  EXPECT_NE(message_of([&] { read_spec(store_); }).find("weight_block_size is [64,64], supported: [128, 128]"),
+            std::string::npos);
+  store_.config["quantization_config"] = {{"quant_method", "awq"}};
+  EXPECT_NE(message_of([&] { read_spec(store_); }).find("quant_method"), std::string::npos);
+}
+
+// To GGUF and to a folder as BF16, as the publisher's own script converts.
+TEST_F(Fp8, ConvertsToBf16) {
+  const fs::path folder = temporary_folder();
+  const auto source = load_fixture("deepseek-v3-fp8");
+  const auto values_of = [](const Model& model) {
+    std::map<std::string, std::vector<float>> out;
+    visit_matrices(model.spec, model.weights, [&](const TensorId& id, const Matrix& matrix) {
+      std::vector<float>& all = out[to_text(id)];
+      for (int64_t r = 0; r < matrix.rows; ++r) {
+        std::vector<float> row(static_cast<size_t>(matrix.cols));
+        dequantize_row(matrix, r, row);
+        all.insert(all.end(), row.begin(), row.end());
+      }
+    });
+    return out;
+  };
+  auto expected = values_of(*source);
+  for (auto& [name, values] : expected) {
+    for (float& value : values) value = bf16_to_f32(f32_to_bf16(value));
+  }
+  WriteOptions options;
+  options.threads = 2;
+  for (const bool gguf : {true, false}) {
+    options.format = gguf ? CheckpointFormat::Gguf : CheckpointFormat::HuggingFace;
+    const std::string out = (folder / (gguf ? "model.gguf" : "hub")).string();
+    ASSERT_TRUE(write_checkpoint(*source, out, options).complete);
+    const auto written = load_model(out);
+    for (const auto& [name, tensor] : written->store.tensors) {
+      EXPECT_TRUE(tensor.dtype == DType::BF16 || tensor.dtype == DType::F32) << name;
+    }
+    EXPECT_EQ(values_of(*written), expected);
+  }
+}
+
+// A head's keys and values that fill whole squares, as in the published models: the transposed half keeps its codes.
+TEST(Fp8Squares, WholeSquaresAreTransposedAsTheyAre) {
+  OSTRO_MODEL_OR_SKIP("deepseek-v3-fp8");
+  WeightStore store = open_weights(find_model("deepseek-v3-fp8")->string());
+  const std::map<std::string, int> sizes = {{"qk_nope_head_dim", 128},
+                                            {"v_head_dim", 128},
+                                            {"num_attention_heads", 2},
+                                            {"num_key_value_heads", 2},
+                                            {"kv_lora_rank", 160}};
+  for (const auto& [key, value] : sizes) {
+    store.config[key] = value;
+  }
+  const ModelSpec spec = read_spec(store);
+  std::vector<std::vector<std::byte>> codes;
+  std::vector<std::vector<float>> scales;
+  const auto replace = [&](const std::string& name, std::vector<int64_t> shape, DType type) {
+    auto& bytes = codes.emplace_back(
+        static_cast<size_t>(shape.back() * (shape.size() > 1 ? shape[0] : 1) * (type == DType::F8_E4M3 ? 1 : 2)));
+    for (size_t i = 0; i < bytes.size(); ++i)
+      bytes[i] = static_cast<std::byte>(type == DType::F8_E4M3 ? i * 7 % 120 : 0x3f);
+    store.tensors[name] = {name, type, shape, bytes, "file"};
+    if (type != DType::F8_E4M3) return;
+    auto& grid = scales.emplace_back();
+    const int64_t rows = (shape[0] + 127) / 128, cols = (shape[1] + 127) / 128;
+    for (int64_t i = 0; i < rows * cols; ++i) grid.push_back(1 + 0.5f * static_cast<float>(i));
+    store.tensors[name + "_scale_inv"] = {
+        name + "_scale_inv", DType::F32, {rows, cols}, std::as_bytes(std::span(grid)), "file"};
+  };
+  for (const char* layer : {"0", "1"}) {
+    const std::string prefix = std::string("model.layers.") + layer + ".self_attn.";
+    replace(prefix + "q_b_proj.weight", {2 * 144, 144}, DType::F8_E4M3);
+    replace(prefix + "kv_a_proj_with_mqa.weight", {176, 160}, DType::F8_E4M3);
+    replace(prefix + "kv_a_layernorm.weight", {160}, DType::BF16);
+    replace(prefix + "kv_b_proj.weight", {512, 160}, DType::F8_E4M3);
+    replace(prefix + "o_proj.weight", {160, 256}, DType::F8_E4M3);
+  }
+  const Weights weights = bind_weights(spec, store);
+  const auto& mla = std::get<MlaWeights>(weights.blocks[0].mixer);
+  const TensorEntry& whole = store.tensors.at("model.layers.0.self_attn.kv_b_proj.weight");
+  Matrix source{whole.bytes.data(), DType::F8_E4M3, 512, 160, 160};
+  source.scales = reinterpret_cast<const float*>(store.tensors.at(whole.name + "_scale_inv").bytes.data());
+  source.scale_stride = 2;
+  std::vector<float> row(160), column(128);
+  for (size_t head = 0; head < 2; ++head) {
+    ASSERT_EQ(mla.key_up[head].dtype, DType::F8_E4M3);
+    for (int64_t r = 0; r < 128; ++r) {
+      dequantize_row(source, static_cast<int64_t>(head) * 256 + r, row);
+      for (int64_t c : {0, 127, 128, 159}) {
+        dequantize_row(mla.key_up[head], c, column);
+        ASSERT_EQ(column[static_cast<size_t>(r)], row[static_cast<size_t>(c)]);
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -39,6 +39,7 @@ constexpr Case kCases[] = {
     {"deepseek-v2", "deepseek-v2"},
     {"deepseek-v3", "deepseek-v3"},
     {"deepseek-v3.gguf", "deepseek-v3"},
+    {"deepseek-v3-fp8", "deepseek-v3-fp8"},
     {"olmoe", "olmoe"},
     {"olmoe.gguf", "olmoe"},
     {"openmoe", "openmoe"},

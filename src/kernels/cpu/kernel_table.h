@@ -32,6 +32,9 @@ struct PanelArgs {
   const std::byte* weight;  // first row of the panel
   int64_t weight_row_bytes;
   DType type;
+  const float* scales;  // F8_E4M3: as in Matrix, for this panel's first row; null: none
+  int64_t scale_stride;
+  int64_t scale_row;
   int64_t width;    // inputs
   int64_t outputs;  // 1 .. kPanelOutputs
   float* out;       // [rows, outputs], out_stride floats between rows
@@ -96,7 +99,7 @@ struct KernelTable {
   // out[i] = sum over j, in order and in double, of weight[j] * in[row[j] * stride + i]
   void (*weighted_sum)(float* out, const float* in, int64_t stride, const int64_t* row, const double* weight,
                        int64_t terms, int64_t count);
-  // One row of any DType to float32, and float32 to F32, F16, BF16 or Q8_0.
+  // One row of any DType to float32 (codes of F8_E4M3 without their scales), and float32 to F32, F16, BF16 or Q8_0.
   void (*to_float)(float* out, const std::byte* in, DType type, int64_t count);
   void (*from_float)(std::byte* out, DType type, const float* in, int64_t count);
 };
