@@ -1,7 +1,7 @@
 // DBRX: Hugging Face's layout and GGUF.
 #include <array>
 
-#include "model/tensor_names.h"
+#include "model/tensor_names_common.h"
 
 namespace ostro {
 
@@ -26,21 +26,16 @@ constexpr std::array kHuggingFace = {
 #undef BLOCK
 
 // attn_output_norm is what others call ffn_norm.
-constexpr std::array kGguf = {
-    TensorName{Role::Embedding, "token_embd.weight", Packing::Whole},
-    TensorName{Role::FinalNorm, "output_norm.weight", Packing::Whole},
-    TensorName{Role::Output, "output.weight", Packing::Whole},
-    TensorName{Role::AttentionNorm, "blk.{layer}.attn_norm.weight", Packing::Whole},
-    TensorName{Role::Query, "blk.{layer}.attn_qkv.weight", Packing::QueryKeyValueRows},
-    TensorName{Role::Key, "blk.{layer}.attn_qkv.weight", Packing::QueryKeyValueRows},
-    TensorName{Role::Value, "blk.{layer}.attn_qkv.weight", Packing::QueryKeyValueRows},
-    TensorName{Role::AttentionOutput, "blk.{layer}.attn_output.weight", Packing::Whole},
-    TensorName{Role::FeedForwardNorm, "blk.{layer}.attn_output_norm.weight", Packing::Whole},
-    TensorName{Role::Router, "blk.{layer}.ffn_gate_inp.weight", Packing::Whole},
-    TensorName{Role::ExpertGate, "blk.{layer}.ffn_gate_exps.weight", Packing::Experts},
-    TensorName{Role::ExpertUp, "blk.{layer}.ffn_up_exps.weight", Packing::Experts},
-    TensorName{Role::ExpertDown, "blk.{layer}.ffn_down_exps.weight", Packing::Experts},
-};
+constexpr auto kGguf =
+    joined(kGgufOuter, kGgufExperts,
+           std::array{
+               TensorName{Role::AttentionNorm, "blk.{layer}.attn_norm.weight", Packing::Whole},
+               TensorName{Role::Query, "blk.{layer}.attn_qkv.weight", Packing::QueryKeyValueRows},
+               TensorName{Role::Key, "blk.{layer}.attn_qkv.weight", Packing::QueryKeyValueRows},
+               TensorName{Role::Value, "blk.{layer}.attn_qkv.weight", Packing::QueryKeyValueRows},
+               TensorName{Role::AttentionOutput, "blk.{layer}.attn_output.weight", Packing::Whole},
+               TensorName{Role::FeedForwardNorm, "blk.{layer}.attn_output_norm.weight", Packing::Whole},
+           });
 
 constexpr std::array<std::string_view, 1> kFamilies = {"dbrx"};
 constexpr std::array kTables = {

@@ -1,7 +1,7 @@
 // Grok-1: the original checkpoint, both Hugging Face ports and GGUF.
 #include <array>
 
-#include "model/tensor_names.h"
+#include "model/tensor_names_common.h"
 
 namespace ostro {
 
@@ -45,28 +45,14 @@ constexpr std::array kHuggingFace = {
 #undef PORT_A
 #undef PORT_B
 
-constexpr std::array kGguf = {
-    TensorName{Role::Embedding, "token_embd.weight", Packing::Whole},
-    TensorName{Role::FinalNorm, "output_norm.weight", Packing::Whole},
-    TensorName{Role::Output, "output.weight", Packing::Whole},
-    TensorName{Role::AttentionNorm, "blk.{layer}.attn_norm.weight", Packing::Whole},
-    TensorName{Role::Query, "blk.{layer}.attn_q.weight", Packing::Whole},
-    TensorName{Role::Key, "blk.{layer}.attn_k.weight", Packing::Whole},
-    TensorName{Role::Value, "blk.{layer}.attn_v.weight", Packing::Whole},
-    TensorName{Role::AttentionOutput, "blk.{layer}.attn_output.weight", Packing::Whole},
-    TensorName{Role::AttentionPostNorm, "blk.{layer}.attn_output_norm.weight", Packing::Whole},
-    TensorName{Role::FeedForwardNorm, "blk.{layer}.ffn_norm.weight", Packing::Whole},
-    TensorName{Role::FeedForwardPostNorm, "blk.{layer}.layer_output_norm.weight", Packing::Whole},
-    TensorName{Role::FeedForwardPostNorm, "blk.{layer}.post_ffw_norm.weight", Packing::Whole},
-    TensorName{Role::Router, "blk.{layer}.ffn_gate_inp.weight", Packing::Whole},
-    TensorName{Role::ExpertGate, "blk.{layer}.ffn_gate_exps.weight", Packing::Experts},
-    TensorName{Role::ExpertUp, "blk.{layer}.ffn_up_exps.weight", Packing::Experts},
-    TensorName{Role::ExpertDown, "blk.{layer}.ffn_down_exps.weight", Packing::Experts},
-    // Files from before April 2024.
-    TensorName{Role::ExpertGate, "blk.{layer}.ffn_gate.{expert}.weight", Packing::Whole},
-    TensorName{Role::ExpertUp, "blk.{layer}.ffn_up.{expert}.weight", Packing::Whole},
-    TensorName{Role::ExpertDown, "blk.{layer}.ffn_down.{expert}.weight", Packing::Whole},
-};
+constexpr auto kGguf =
+    joined(kGgufOuter, kGgufAttention, kGgufExperts, kGgufSingleExperts,
+           std::array{
+               TensorName{Role::AttentionPostNorm, "blk.{layer}.attn_output_norm.weight", Packing::Whole},
+               TensorName{Role::FeedForwardNorm, "blk.{layer}.ffn_norm.weight", Packing::Whole},
+               TensorName{Role::FeedForwardPostNorm, "blk.{layer}.layer_output_norm.weight", Packing::Whole},
+               TensorName{Role::FeedForwardPostNorm, "blk.{layer}.post_ffw_norm.weight", Packing::Whole},
+           });
 
 // The publisher's parameters; 8-bit matrices are already turned when they are read.
 #define LAYER "transformer/decoder_layer_{layer}/"

@@ -1,36 +1,26 @@
 // Dense Llama, Mistral and Mixtral: in Hugging Face's layouts, in Mistral's own, in GGUF (one architecture for all).
 #include <array>
 
-#include "model/tensor_names.h"
+#include "model/tensor_names_common.h"
 
 namespace ostro {
 
 namespace {
 
-constexpr std::array kHuggingFace = {
-    TensorName{Role::Embedding, "model.embed_tokens.weight", Packing::Whole},
-    TensorName{Role::FinalNorm, "model.norm.weight", Packing::Whole},
-    TensorName{Role::Output, "lm_head.weight", Packing::Whole},
-    TensorName{Role::AttentionNorm, "model.layers.{layer}.input_layernorm.weight", Packing::Whole},
-    TensorName{Role::Query, "model.layers.{layer}.self_attn.q_proj.weight", Packing::Whole},
-    TensorName{Role::Key, "model.layers.{layer}.self_attn.k_proj.weight", Packing::Whole},
-    TensorName{Role::Value, "model.layers.{layer}.self_attn.v_proj.weight", Packing::Whole},
-    TensorName{Role::AttentionOutput, "model.layers.{layer}.self_attn.o_proj.weight", Packing::Whole},
-    TensorName{Role::FeedForwardNorm, "model.layers.{layer}.post_attention_layernorm.weight", Packing::Whole},
-    TensorName{Role::Gate, "model.layers.{layer}.mlp.gate_proj.weight", Packing::Whole},
-    TensorName{Role::Up, "model.layers.{layer}.mlp.up_proj.weight", Packing::Whole},
-    TensorName{Role::Down, "model.layers.{layer}.mlp.down_proj.weight", Packing::Whole},
-    // Mixtral as published.
-    TensorName{Role::Router, "model.layers.{layer}.block_sparse_moe.gate.weight", Packing::Whole},
-    TensorName{Role::ExpertGate, "model.layers.{layer}.block_sparse_moe.experts.{expert}.w1.weight", Packing::Whole},
-    TensorName{Role::ExpertUp, "model.layers.{layer}.block_sparse_moe.experts.{expert}.w3.weight", Packing::Whole},
-    TensorName{Role::ExpertDown, "model.layers.{layer}.block_sparse_moe.experts.{expert}.w2.weight", Packing::Whole},
-    // As Transformers 5 holds it in memory, and tools that save a state dict as it is.
-    TensorName{Role::Router, "model.layers.{layer}.mlp.gate.weight", Packing::Whole},
-    TensorName{Role::ExpertGate, "model.layers.{layer}.mlp.experts.gate_up_proj", Packing::ExpertsFirstHalf},
-    TensorName{Role::ExpertUp, "model.layers.{layer}.mlp.experts.gate_up_proj", Packing::ExpertsSecondHalf},
-    TensorName{Role::ExpertDown, "model.layers.{layer}.mlp.experts.down_proj", Packing::Experts},
-};
+constexpr auto kHuggingFace = joined(
+    kHubOuter, kHubAttention, kHubFeedForward,
+    std::array{
+        // Mixtral as published.
+        TensorName{Role::Router, "model.layers.{layer}.block_sparse_moe.gate.weight", Packing::Whole},
+        TensorName{Role::ExpertGate, "model.layers.{layer}.block_sparse_moe.experts.{expert}.w1.weight",
+                   Packing::Whole},
+        TensorName{Role::ExpertUp, "model.layers.{layer}.block_sparse_moe.experts.{expert}.w3.weight", Packing::Whole},
+        TensorName{Role::ExpertDown, "model.layers.{layer}.block_sparse_moe.experts.{expert}.w2.weight",
+                   Packing::Whole},
+        // As Transformers 5 holds it in memory, and tools that save a state dict as it is.
+        TensorName{Role::Router, "model.layers.{layer}.mlp.gate.weight", Packing::Whole},
+    },
+    kHubMergedExperts);
 
 constexpr std::array kMistral = {
     TensorName{Role::Embedding, "tok_embeddings.weight", Packing::Whole},
@@ -56,30 +46,11 @@ constexpr std::array kMistral = {
     TensorName{Role::ExpertDown, "layers.{layer}.block_sparse_moe.w2", Packing::ExpertColumns},
 };
 
-constexpr std::array kGguf = {
-    TensorName{Role::Embedding, "token_embd.weight", Packing::Whole},
-    TensorName{Role::FinalNorm, "output_norm.weight", Packing::Whole},
-    TensorName{Role::Output, "output.weight", Packing::Whole},
-    TensorName{Role::AttentionNorm, "blk.{layer}.attn_norm.weight", Packing::Whole},
-    TensorName{Role::Query, "blk.{layer}.attn_q.weight", Packing::Whole},
-    TensorName{Role::Key, "blk.{layer}.attn_k.weight", Packing::Whole},
-    TensorName{Role::Value, "blk.{layer}.attn_v.weight", Packing::Whole},
-    TensorName{Role::AttentionOutput, "blk.{layer}.attn_output.weight", Packing::Whole},
-    TensorName{Role::FeedForwardNorm, "blk.{layer}.ffn_norm.weight", Packing::Whole},
-    TensorName{Role::Gate, "blk.{layer}.ffn_gate.weight", Packing::Whole},
-    TensorName{Role::Up, "blk.{layer}.ffn_up.weight", Packing::Whole},
-    TensorName{Role::Down, "blk.{layer}.ffn_down.weight", Packing::Whole},
-    TensorName{Role::Router, "blk.{layer}.ffn_gate_inp.weight", Packing::Whole},
-    TensorName{Role::ExpertGate, "blk.{layer}.ffn_gate_exps.weight", Packing::Experts},
-    TensorName{Role::ExpertUp, "blk.{layer}.ffn_up_exps.weight", Packing::Experts},
-    TensorName{Role::ExpertDown, "blk.{layer}.ffn_down_exps.weight", Packing::Experts},
-    TensorName{Role::ExpertGate, "blk.{layer}.ffn_gate_up_exps.weight", Packing::ExpertsFirstHalf},
-    TensorName{Role::ExpertUp, "blk.{layer}.ffn_gate_up_exps.weight", Packing::ExpertsSecondHalf},
-    // Files from before April 2024.
-    TensorName{Role::ExpertGate, "blk.{layer}.ffn_gate.{expert}.weight", Packing::Whole},
-    TensorName{Role::ExpertUp, "blk.{layer}.ffn_up.{expert}.weight", Packing::Whole},
-    TensorName{Role::ExpertDown, "blk.{layer}.ffn_down.{expert}.weight", Packing::Whole},
-};
+constexpr auto kGguf =
+    joined(kGgufOuter, kGgufAttention, kGgufDense, kGgufExperts, kGgufFusedExperts, kGgufSingleExperts,
+           std::array{
+               TensorName{Role::FeedForwardNorm, "blk.{layer}.ffn_norm.weight", Packing::Whole},
+           });
 
 constexpr std::string_view kComputed = "RoPE frequencies, computed from the configuration";
 constexpr std::array kHuggingFaceIgnored = {

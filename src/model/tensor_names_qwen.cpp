@@ -1,70 +1,44 @@
 // Qwen2-MoE, Qwen3-MoE and OLMoE, which spell their tensors alike: Hugging Face's layout and GGUF.
 #include <array>
 
-#include "model/tensor_names.h"
+#include "model/tensor_names_common.h"
 
 namespace ostro {
 
 namespace {
 
-constexpr std::array kHuggingFace = {
-    TensorName{Role::Embedding, "model.embed_tokens.weight", Packing::Whole},
-    TensorName{Role::FinalNorm, "model.norm.weight", Packing::Whole},
-    TensorName{Role::Output, "lm_head.weight", Packing::Whole},
-    TensorName{Role::AttentionNorm, "model.layers.{layer}.input_layernorm.weight", Packing::Whole},
-    TensorName{Role::Query, "model.layers.{layer}.self_attn.q_proj.weight", Packing::Whole},
-    TensorName{Role::Key, "model.layers.{layer}.self_attn.k_proj.weight", Packing::Whole},
-    TensorName{Role::Value, "model.layers.{layer}.self_attn.v_proj.weight", Packing::Whole},
-    TensorName{Role::AttentionOutput, "model.layers.{layer}.self_attn.o_proj.weight", Packing::Whole},
-    TensorName{Role::QueryNorm, "model.layers.{layer}.self_attn.q_norm.weight", Packing::Whole},
-    TensorName{Role::KeyNorm, "model.layers.{layer}.self_attn.k_norm.weight", Packing::Whole},
-    TensorName{Role::QueryBias, "model.layers.{layer}.self_attn.q_proj.bias", Packing::Whole},
-    TensorName{Role::KeyBias, "model.layers.{layer}.self_attn.k_proj.bias", Packing::Whole},
-    TensorName{Role::ValueBias, "model.layers.{layer}.self_attn.v_proj.bias", Packing::Whole},
-    TensorName{Role::FeedForwardNorm, "model.layers.{layer}.post_attention_layernorm.weight", Packing::Whole},
-    TensorName{Role::Gate, "model.layers.{layer}.mlp.gate_proj.weight", Packing::Whole},
-    TensorName{Role::Up, "model.layers.{layer}.mlp.up_proj.weight", Packing::Whole},
-    TensorName{Role::Down, "model.layers.{layer}.mlp.down_proj.weight", Packing::Whole},
-    TensorName{Role::Router, "model.layers.{layer}.mlp.gate.weight", Packing::Whole},
-    TensorName{Role::SharedGate, "model.layers.{layer}.mlp.shared_expert.gate_proj.weight", Packing::Whole},
-    TensorName{Role::SharedUp, "model.layers.{layer}.mlp.shared_expert.up_proj.weight", Packing::Whole},
-    TensorName{Role::SharedDown, "model.layers.{layer}.mlp.shared_expert.down_proj.weight", Packing::Whole},
-    TensorName{Role::SharedScale, "model.layers.{layer}.mlp.shared_expert_gate.weight", Packing::Row},
-    TensorName{Role::ExpertGate, "model.layers.{layer}.mlp.experts.{expert}.gate_proj.weight", Packing::Whole},
-    TensorName{Role::ExpertUp, "model.layers.{layer}.mlp.experts.{expert}.up_proj.weight", Packing::Whole},
-    TensorName{Role::ExpertDown, "model.layers.{layer}.mlp.experts.{expert}.down_proj.weight", Packing::Whole},
-    // As Transformers 5 holds them in memory, and tools that save a state dict as it is.
-    TensorName{Role::ExpertGate, "model.layers.{layer}.mlp.experts.gate_up_proj", Packing::ExpertsFirstHalf},
-    TensorName{Role::ExpertUp, "model.layers.{layer}.mlp.experts.gate_up_proj", Packing::ExpertsSecondHalf},
-    TensorName{Role::ExpertDown, "model.layers.{layer}.mlp.experts.down_proj", Packing::Experts},
-};
+constexpr auto kHuggingFace = joined(
+    kHubOuter, kHubAttention, kHubFeedForward,
+    std::array{
+        TensorName{Role::QueryNorm, "model.layers.{layer}.self_attn.q_norm.weight", Packing::Whole},
+        TensorName{Role::KeyNorm, "model.layers.{layer}.self_attn.k_norm.weight", Packing::Whole},
+        TensorName{Role::QueryBias, "model.layers.{layer}.self_attn.q_proj.bias", Packing::Whole},
+        TensorName{Role::KeyBias, "model.layers.{layer}.self_attn.k_proj.bias", Packing::Whole},
+        TensorName{Role::ValueBias, "model.layers.{layer}.self_attn.v_proj.bias", Packing::Whole},
+        TensorName{Role::Router, "model.layers.{layer}.mlp.gate.weight", Packing::Whole},
+        TensorName{Role::SharedGate, "model.layers.{layer}.mlp.shared_expert.gate_proj.weight", Packing::Whole},
+        TensorName{Role::SharedUp, "model.layers.{layer}.mlp.shared_expert.up_proj.weight", Packing::Whole},
+        TensorName{Role::SharedDown, "model.layers.{layer}.mlp.shared_expert.down_proj.weight", Packing::Whole},
+        TensorName{Role::SharedScale, "model.layers.{layer}.mlp.shared_expert_gate.weight", Packing::Row},
+        TensorName{Role::ExpertGate, "model.layers.{layer}.mlp.experts.{expert}.gate_proj.weight", Packing::Whole},
+        TensorName{Role::ExpertUp, "model.layers.{layer}.mlp.experts.{expert}.up_proj.weight", Packing::Whole},
+        TensorName{Role::ExpertDown, "model.layers.{layer}.mlp.experts.{expert}.down_proj.weight", Packing::Whole},
+    },
+    kHubMergedExperts);
 
-constexpr std::array kGguf = {
-    TensorName{Role::Embedding, "token_embd.weight", Packing::Whole},
-    TensorName{Role::FinalNorm, "output_norm.weight", Packing::Whole},
-    TensorName{Role::Output, "output.weight", Packing::Whole},
-    TensorName{Role::AttentionNorm, "blk.{layer}.attn_norm.weight", Packing::Whole},
-    TensorName{Role::Query, "blk.{layer}.attn_q.weight", Packing::Whole},
-    TensorName{Role::Key, "blk.{layer}.attn_k.weight", Packing::Whole},
-    TensorName{Role::Value, "blk.{layer}.attn_v.weight", Packing::Whole},
-    TensorName{Role::AttentionOutput, "blk.{layer}.attn_output.weight", Packing::Whole},
-    TensorName{Role::QueryNorm, "blk.{layer}.attn_q_norm.weight", Packing::Whole},
-    TensorName{Role::KeyNorm, "blk.{layer}.attn_k_norm.weight", Packing::Whole},
-    TensorName{Role::QueryBias, "blk.{layer}.attn_q.bias", Packing::Whole},
-    TensorName{Role::KeyBias, "blk.{layer}.attn_k.bias", Packing::Whole},
-    TensorName{Role::ValueBias, "blk.{layer}.attn_v.bias", Packing::Whole},
-    TensorName{Role::FeedForwardNorm, "blk.{layer}.ffn_norm.weight", Packing::Whole},
-    TensorName{Role::Router, "blk.{layer}.ffn_gate_inp.weight", Packing::Whole},
-    TensorName{Role::SharedGate, "blk.{layer}.ffn_gate_shexp.weight", Packing::Whole},
-    TensorName{Role::SharedUp, "blk.{layer}.ffn_up_shexp.weight", Packing::Whole},
-    TensorName{Role::SharedDown, "blk.{layer}.ffn_down_shexp.weight", Packing::Whole},
-    TensorName{Role::SharedScale, "blk.{layer}.ffn_gate_inp_shexp.weight", Packing::Row},
-    TensorName{Role::ExpertGate, "blk.{layer}.ffn_gate_exps.weight", Packing::Experts},
-    TensorName{Role::ExpertUp, "blk.{layer}.ffn_up_exps.weight", Packing::Experts},
-    TensorName{Role::ExpertDown, "blk.{layer}.ffn_down_exps.weight", Packing::Experts},
-    TensorName{Role::ExpertGate, "blk.{layer}.ffn_gate_up_exps.weight", Packing::ExpertsFirstHalf},
-    TensorName{Role::ExpertUp, "blk.{layer}.ffn_gate_up_exps.weight", Packing::ExpertsSecondHalf},
-};
+constexpr auto kGguf = joined(kGgufOuter, kGgufAttention, kGgufExperts, kGgufFusedExperts,
+                              std::array{
+                                  TensorName{Role::QueryNorm, "blk.{layer}.attn_q_norm.weight", Packing::Whole},
+                                  TensorName{Role::KeyNorm, "blk.{layer}.attn_k_norm.weight", Packing::Whole},
+                                  TensorName{Role::QueryBias, "blk.{layer}.attn_q.bias", Packing::Whole},
+                                  TensorName{Role::KeyBias, "blk.{layer}.attn_k.bias", Packing::Whole},
+                                  TensorName{Role::ValueBias, "blk.{layer}.attn_v.bias", Packing::Whole},
+                                  TensorName{Role::FeedForwardNorm, "blk.{layer}.ffn_norm.weight", Packing::Whole},
+                                  TensorName{Role::SharedGate, "blk.{layer}.ffn_gate_shexp.weight", Packing::Whole},
+                                  TensorName{Role::SharedUp, "blk.{layer}.ffn_up_shexp.weight", Packing::Whole},
+                                  TensorName{Role::SharedDown, "blk.{layer}.ffn_down_shexp.weight", Packing::Whole},
+                                  TensorName{Role::SharedScale, "blk.{layer}.ffn_gate_inp_shexp.weight", Packing::Row},
+                              });
 
 constexpr std::array kHuggingFaceIgnored = {
     IgnoredTensor{"model.layers.{layer}.self_attn.rotary_emb.inv_freq",
