@@ -7,6 +7,9 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <map>
+#include <memory>
+#include <unordered_map>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
@@ -78,7 +81,10 @@ Matrix vector_matrix(std::span<const float> values) {
 class Planner {
  public:
   Planner(const Model& model, const WriteOptions& options)
-      : model_(model), options_(options), names_(name_table(options.format, model.spec.family)) {
+      : model_(model),
+        options_(options),
+        names_(name_table(options.format, model.spec.family)),
+        latents_are_fp8_(has_fp8_latents(model)) {
     main_type_ = options_.mix ? mixed_type(*options_.mix, model.spec, {Role::Query, 0}, model.spec.width)
                               : kept_type({Role::Query}, first_query());
     if (options_.format != CheckpointFormat::Gguf && is_quantized(main_type_)) {
@@ -124,13 +130,13 @@ class Planner {
   // Matrices in 8-bit floats are written as BF16, as are the keys' halves of latent projections, which had to become
   // float32 to be transposed.
   DType kept_type(const TensorId& id, const Matrix& matrix) const {
-    if (matrix.dtype == DType::F8_E4M3 || (id.role == Role::KeyUp && latents_are_fp8())) return DType::BF16;
+    if (matrix.dtype == DType::F8_E4M3 || (id.role == Role::KeyUp && latents_are_fp8_)) return DType::BF16;
     const bool floats_only = options_.format != CheckpointFormat::Gguf;
     return floats_only && is_quantized(matrix.dtype) ? DType::F16 : matrix.dtype;
   }
 
-  bool latents_are_fp8() const {
-    return std::ranges::any_of(model_.weights.blocks, [](const BlockWeights& block) {
+  static bool has_fp8_latents(const Model& model) {
+    return std::ranges::any_of(model.weights.blocks, [](const BlockWeights& block) {
       const auto* mla = std::get_if<MlaWeights>(&block.mixer);
       return mla != nullptr && mla->value_up.front().dtype == DType::F8_E4M3;
     });
@@ -160,7 +166,14 @@ class Planner {
   OutputTensor& add(const TensorId& id, std::vector<int64_t> shape, DType type) {
     const TensorName& name = written_name(names_, id.role);
     tensors_.push_back({id, expand(name.pattern, id.layer, id.expert), type, std::move(shape), {}});
+    planned_.emplace(tensors_.back().name, tensors_.size() - 1);
     return tensors_.back();
+  }
+
+  // The tensor already planned that holds this one too; null where there is none.
+  OutputTensor* planned(const TensorId& id) {
+    const auto found = planned_.find(expand(written_name(names_, id.role).pattern, id.layer, id.expert));
+    return found == planned_.end() ? nullptr : &tensors_[found->second];
   }
 
   void add_vector(const TensorId& id, std::span<const float> values, DType type) {
@@ -174,10 +187,10 @@ class Planner {
     }
     if (how.packing != Packing::Experts) cannot_join(id);
     if (id.expert == 0) add(id, {0, size}, type);
-    const auto found = std::ranges::find(tensors_, expand(how.pattern, id.layer, id.expert), &OutputTensor::name);
-    CHECK(found != tensors_.end());
-    ++found->shape.front();
-    found->parts.push_back(std::move(part));
+    OutputTensor* tensor = planned(id);
+    CHECK(tensor != nullptr);
+    ++tensor->shape.front();
+    tensor->parts.push_back(std::move(part));
   }
 
   [[noreturn]] void cannot_join(const TensorId& id) const {
@@ -200,20 +213,19 @@ class Planner {
     const std::vector<int64_t> shape = packed_shape(how.packing, matrix);
     if (shape.empty()) cannot_join(id);
     part.transposed = how.packing == Packing::ExpertColumns || how.packing == Packing::ExpertsTransposed;
-    const std::string name = expand(how.pattern, id.layer, id.expert);
-    const auto found = std::ranges::find(tensors_, name, &OutputTensor::name);
-    if (found == tensors_.end()) {
+    OutputTensor* tensor = planned(id);
+    if (tensor == nullptr) {
       add(id, shape, matrix_type(id, matrix)).parts.push_back(std::move(part));
       return;
     }
     // The tensor holds several matrices. In the source they may have types of their own; here they share the first
     // one's, unless that would lose something.
-    if (!options_.mix && kept_type(id, part.matrix) != found->type) {
+    if (!options_.mix && kept_type(id, part.matrix) != tensor->type) {
       throw_error(ErrorKind::File, "{}: {} and {} are to be one tensor, expected one type; choose one with --type",
-                  to_text(id), info(found->type).name, info(part.matrix.dtype).name);
+                  to_text(id), info(tensor->type).name, info(part.matrix.dtype).name);
     }
-    found->shape.front() += shape.front();
-    found->parts.push_back(std::move(part));
+    tensor->shape.front() += shape.front();
+    tensor->parts.push_back(std::move(part));
   }
 
   // Layouts with one tensor for the keys and values of all heads hold a head's keys, not transposed, then its values.
@@ -225,10 +237,9 @@ class Planner {
       if (id.expert == 0) add(whole, {rows, mla.kv_rank}, matrix_type(whole, part.matrix));
       part.matrix = untransposed(part.matrix);
     }
-    const std::string name = expand(written_name(names_, Role::KvUp).pattern, id.layer);
-    const auto found = std::ranges::find(tensors_, name, &OutputTensor::name);
-    CHECK(found != tensors_.end());
-    found->parts.push_back(std::move(part));
+    OutputTensor* tensor = planned(whole);
+    CHECK(tensor != nullptr);
+    tensor->parts.push_back(std::move(part));
   }
 
   Matrix untransposed(const Matrix& matrix) {
@@ -274,11 +285,13 @@ class Planner {
   const Model& model_;
   const WriteOptions& options_;
   const NameTable& names_;
+  const bool latents_are_fp8_;
   DType main_type_ = DType::F32;
   std::map<int64_t, const GqaSpec*> attention_;
   std::map<int64_t, const MlaSpec*> latent_;
   std::vector<std::shared_ptr<const std::vector<float>>> copies_;  // what parts of the plan point to
   std::vector<OutputTensor> tensors_;
+  std::unordered_map<std::string, size_t> planned_;  // by name; a model may have 90,000 tensors
 };
 
 // Converts rows in parallel and hands them on in order.
