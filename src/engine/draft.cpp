@@ -122,8 +122,9 @@ class ModelDrafter final : public Drafter {
       throw_error(ErrorKind::Usage, "--draft-model {}: a vocabulary of {}, expected {} as the model's", path,
                   model_->spec.vocab, target.model.spec.vocab);
     }
-    const auto own = load_tokenizer(model_->store), theirs = load_tokenizer(target.model.store);
-    if (!own || !theirs) return;
+    const auto own = load_tokenizer(model_->store);
+    const Tokenizer* theirs = target.tokenizer;
+    if (!own || theirs == nullptr) return;
     for (int32_t id = 0; id < std::min(own->vocab_size(), theirs->vocab_size()); ++id) {
       if (own->token_text(id) == theirs->token_text(id)) continue;
       throw_error(ErrorKind::Usage,

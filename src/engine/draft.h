@@ -11,6 +11,7 @@
 
 #include "model/decoder.h"
 #include "model/load_model.h"
+#include "text/tokenizer.h"
 
 namespace ostro {
 
@@ -56,6 +57,7 @@ class Drafter {
 // What a drafter guesses for.
 struct DraftTarget {
   const Model& model;
+  const Tokenizer* tokenizer;  // null where the model has none
   const Decoder& decoder;
   Backend& backend;
   KvCache& cache;

@@ -123,7 +123,7 @@ Engine::Engine(std::unique_ptr<Model> model, std::unique_ptr<Tokenizer> tokenize
           std::make_unique<KvCache>(model_->spec, KvCacheOptions{options_.context, options_.chunk, options_.sequences,
                                                                  options_.key_type, options_.value_type})),
       scheduler_({options_.step_tokens, options_.chunk, options_.sequences, model_->spec.whole_prompts()}),
-      drafter_(make_drafter(options_.draft, {*model_, *decoder_, *backend_, *cache_})),
+      drafter_(make_drafter(options_.draft, {*model_, tokenizer_.get(), *decoder_, *backend_, *cache_})),
       draft_meter_(options_.draft.always) {}
 
 std::vector<int32_t> Engine::encode_prompt(std::string_view text, bool parse_special) const {
