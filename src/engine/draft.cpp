@@ -88,7 +88,7 @@ class ModelDrafter final : public Drafter {
  public:
   ModelDrafter(const std::string& path, int64_t most, const DraftTarget& target)
       : Drafter(or_default(most, 4)),
-        model_(load_model(path)),
+        model_(load_model(path, [&](Model& found) { check_prompts(path, found.spec); })),
         backend_(target.backend),
         decoder_(model_->spec, model_->weights, target.backend),
         cache_(model_->spec, cache_options(target)) {
@@ -115,6 +115,12 @@ class ModelDrafter final : public Drafter {
     KvCacheOptions options = target.cache.options();
     options.key_type = options.value_type = DType::F16;
     return options;
+  }
+
+  // Guesses are run in pieces, and wrong ones cut away: what an expert's capacity drops would come out otherwise.
+  static void check_prompts(const std::string& path, const ModelSpec& spec) {
+    if (!spec.whole_prompts()) return;
+    throw_error(ErrorKind::Usage, "--draft-model {}: its experts have a capacity, expected a model without", path);
   }
 
   void check_vocabulary(const std::string& path, const DraftTarget& target) const {

@@ -153,6 +153,8 @@ TEST(Draft, TheEndOfATextEndsItAmongGuesses) {
 TEST(Draft, WhatCannotGuessIsRefused) {
   EXPECT_THROW(open("mixtral", {Kind::Mtp, "", 0, true}), Error);
   EXPECT_THROW(open("mixtral", {Kind::Model, model("deepseek-v3"), 0, true}), Error);
+  // A drafter runs what was guessed wrong again in pieces; an expert's capacity counts over whole prompts.
+  EXPECT_THROW(open("openmoe-drop", {Kind::Model, model("openmoe-drop"), 0, true}), Error);
 }
 
 TEST(DraftMeter, EndsWhatLosesAndKeepsWhatWins) {
