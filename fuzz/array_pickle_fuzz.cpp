@@ -9,7 +9,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const auto weight = ostro::parse_array_pickle(std::as_bytes(std::span(data, size)), "fuzz");
     touch(weight.values.bytes);
     if (weight.scales) touch(weight.scales->bytes);
-    touch(ostro::numbered_tensor(weight, "fuzz", "fuzz", 1).entry.bytes);
+    ostro::WeightCopies copies;
+    const auto tensor = ostro::numbered_tensor(weight, "fuzz", "fuzz", copies);
+    ostro::ThreadTeam team(1);
+    copies.make_all(team);
+    touch(tensor.bytes);
   } catch (const ostro::Error&) {
   }
   return 0;

@@ -34,7 +34,7 @@ void add_convert(CLI::App& app) {
       "  ostro convert Mixtral-8x7B-Instruct-v0.1/ mixtral.gguf --to gguf\n"
       "  ostro convert model.gguf folder/ --to hf --type bf16");
   verb->callback([flags] {
-    const auto model = load_model(flags->write.in);
+    const auto model = bind_model(flags->write.in);
     write_model(*model, flags->write, target(flags->to));
   });
 }

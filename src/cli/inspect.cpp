@@ -225,7 +225,7 @@ struct Facts {
 
 Facts gather(const std::string& path) {
   Facts facts;
-  facts.model = load_model(path);
+  facts.model = bind_model(path);
   facts.tokenizer = load_tokenizer(facts.model->store);
   facts.chat = load_chat_format(facts.model->store, facts.tokenizer.get());
   facts.runs = layer_runs(facts.model->spec);

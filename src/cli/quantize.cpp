@@ -18,7 +18,7 @@ void add_quantize(CLI::App& app) {
       "Examples:\n"
       "  ostro quantize Mixtral-8x7B-Instruct-v0.1/ mixtral-q4.gguf --type q4_k_m\n"
       "  ostro quantize model-f16.gguf model-q8.gguf --type q8_0");
-  verb->callback([flags] { write_model(*load_model(flags->in), *flags, CheckpointFormat::Gguf); });
+  verb->callback([flags] { write_model(*bind_model(flags->in), *flags, CheckpointFormat::Gguf); });
 }
 
 }  // namespace ostro

@@ -34,7 +34,7 @@ void add_upcycle(CLI::App& app) {
       "  ostro upcycle smollm2.gguf smollm2-8x.gguf --experts 8 --top-k 2");
   verb->callback([flags] {
     flags->options.seed = static_cast<uint64_t>(flags->seed);
-    const auto model = upcycle(load_model(flags->write.in), flags->options);
+    const auto model = upcycle(bind_model(flags->write.in), flags->options);
     write_model(*model, flags->write, format_of(flags->write.out, CheckpointFormat::HuggingFace));
   });
 }

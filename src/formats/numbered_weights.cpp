@@ -2,10 +2,11 @@
 
 #include <cmath>
 #include <cstring>
+#include <memory>
+#include <vector>
 
 #include "base/error.h"
 #include "base/half.h"
-#include "base/threads.h"
 
 namespace ostro {
 namespace {
@@ -92,29 +93,30 @@ void write_floats(const Scaled& from, int64_t matrix, int64_t first, int64_t las
 
 }  // namespace
 
-NumberedTensor numbered_tensor(const PickledWeight& weight, const std::string& name, const std::string& file,
-                               int threads) {
+TensorEntry numbered_tensor(const PickledWeight& weight, const std::string& name, const std::string& file,
+                            WeightCopies& copies) {
   const PickledArray& values = weight.values;
   if (!weight.scales) {
     if (values.type == PickledArray::Type::I8) {
       throw_error(ErrorKind::File, "{}: 8-bit integers without scales, expected both", file);
     }
     const DType type = values.type == PickledArray::Type::F32 ? DType::F32 : DType::BF16;
-    return {{name, type, values.shape, values.bytes, file}, nullptr};
+    return {name, type, values.shape, values.bytes, file};
   }
-  const Scaled from = scaled(weight, file);
-  const bool blocks = fits_blocks(from);
+  const auto from = std::make_shared<const Scaled>(scaled(weight, file));
+  const bool blocks = fits_blocks(*from);
   const DType type = blocks ? DType::Q8_0 : DType::F32;
   std::vector<int64_t> shape = values.shape;
   std::swap(shape[shape.size() - 2], shape.back());
-  const auto copy = std::make_shared<std::vector<std::byte>>(tensor_bytes(type, shape, file));
-
-  const int64_t pieces = (from.out + kTaskOutputs - 1) / kTaskOutputs;
-  ThreadTeam(threads).run(from.matrices * pieces, [&](int64_t task, int) {
-    const int64_t first = task % pieces * kTaskOutputs, last = std::min(first + kTaskOutputs, from.out);
-    (blocks ? write_blocks : write_floats)(from, task / pieces, first, last, copy->data());
-  });
-  return {{name, type, shape, *copy, file}, copy};
+  const size_t bytes = tensor_bytes(type, shape, file);
+  const int64_t pieces = (from->out + kTaskOutputs - 1) / kTaskOutputs;
+  const std::byte* copy = copies.plan(bytes, values.bytes,
+                                      {from->matrices * pieces, [=](std::byte* out, int64_t task) {
+                                         const int64_t first = task % pieces * kTaskOutputs;
+                                         const int64_t last = std::min(first + kTaskOutputs, from->out);
+                                         (blocks ? write_blocks : write_floats)(*from, task / pieces, first, last, out);
+                                       }});
+  return {name, type, shape, {copy, bytes}, file};
 }
 
 }  // namespace ostro

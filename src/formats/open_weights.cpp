@@ -223,10 +223,7 @@ class Opener {
       }
       store_.files.push_back(std::make_shared<const MappedFile>((fs::path(checkpoint) / name).string()));
       const MappedFile& file = *store_.files.back();
-      NumberedTensor tensor =
-          numbered_tensor(parse_array_pickle(file.bytes(), file.path()), name, file.path(), default_threads());
-      if (tensor.copy) store_.copies.push_back(std::move(tensor.copy));
-      add(std::move(tensor.entry));
+      add(numbered_tensor(parse_array_pickle(file.bytes(), file.path()), name, file.path(), store_.reordered));
       ++count;
     }
   }
@@ -402,18 +399,26 @@ class Opener {
       entry.shape.pop_back();
       if (entry.shape.back() > INT64_MAX / 32) throw_error(ErrorKind::File, "{}: tensor '{}' is too long", file, name);
       entry.shape.back() *= 32;
-      const auto copy = std::make_shared<std::vector<std::byte>>(tensor_bytes(DType::MXFP4, entry.shape, file));
-      repack_mxfp4(*copy, blocks.bytes, scales->second.first.bytes);
-      entry.bytes = *copy;
-      store_.copies.push_back(copy);
+      const size_t size = tensor_bytes(DType::MXFP4, entry.shape, file);
+      const auto from = blocks.bytes, exponents = scales->second.first.bytes;
+      constexpr size_t kTogether = 4096;
+      const auto tasks = static_cast<int64_t>((exponents.size() + kTogether - 1) / kTogether);
+      entry.bytes = {store_.reordered.plan(size, from,
+                                           {tasks,
+                                            [=](std::byte* out, int64_t task) {
+                                              const size_t first = static_cast<size_t>(task) * kTogether;
+                                              const size_t last = std::min(first + kTogether, exponents.size());
+                                              repack_mxfp4(out, from, exponents, first, last);
+                                            }}),
+                     size};
       add(std::move(entry));
     }
   }
 
-  // To a scale, then bytes with the inputs i and i + 16.
-  static void repack_mxfp4(std::span<std::byte> out, std::span<const std::byte> blocks,
-                           std::span<const std::byte> scales) {
-    for (size_t block = 0; block < scales.size(); ++block) {
+  // Blocks [first, last): a scale, then bytes with the inputs i and i + 16.
+  static void repack_mxfp4(std::byte* out, std::span<const std::byte> blocks, std::span<const std::byte> scales,
+                           size_t first, size_t last) {
+    for (size_t block = first; block < last; ++block) {
       const auto packed = blocks.subspan(16 * block, 16);
       const auto code = [&](size_t i) { return packed[i / 2] >> (i % 2 == 0 ? 0 : 4) & std::byte{15}; };
       out[17 * block] = scales[block];

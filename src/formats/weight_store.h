@@ -17,6 +17,7 @@
 #include "base/mapped_file.h"
 #include "formats/gguf.h"
 #include "formats/tensor_entry.h"
+#include "formats/weight_copies.h"
 
 namespace ostro {
 
@@ -34,6 +35,8 @@ struct WeightStore {
   std::vector<std::shared_ptr<const MappedFile>> files;
   // Copies of tensors that lie at odd addresses in their file; rare.
   std::vector<std::shared_ptr<const std::vector<std::byte>>> copies;
+  // Tensors that ostro holds in another order than their file does. Their bytes are there once they are made.
+  WeightCopies reordered;
 
   uint64_t total_bytes() const;  // bytes of all tensors
 };

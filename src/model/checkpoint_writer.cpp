@@ -150,7 +150,7 @@ class Planner {
   DType router_type(const Matrix& router) const {
     if (options_.format == CheckpointFormat::Gguf) return DType::F32;
     if (options_.mix) return main_type_;
-    std::vector<float> row(static_cast<size_t>(router.cols));
+    std::vector<float> row(static_cast<size_t>(router.cols));  // made, where it is a copy, for the router's floats
     for (int64_t r = 0; r < router.rows; ++r) {
       dequantize_row(router, r, row);
       if (!same_as(row, main_type_)) return DType::F32;
@@ -243,6 +243,9 @@ class Planner {
   }
 
   Matrix untransposed(const Matrix& matrix) {
+    WeightCopies reordered = model_.weights.reordered;
+    ThreadTeam team(options_.threads);
+    const bool is_there = reordered.make(matrix.data, team);
     const auto copy = std::make_shared<std::vector<float>>(static_cast<size_t>(matrix.rows * matrix.cols));
     std::vector<float> row(static_cast<size_t>(matrix.cols));
     for (int64_t r = 0; r < matrix.rows; ++r) {
@@ -251,6 +254,7 @@ class Planner {
         (*copy)[static_cast<size_t>(c * matrix.rows + r)] = row[static_cast<size_t>(c)];
       }
     }
+    if (!is_there) reordered.drop(matrix.data);
     copies_.push_back(copy);
     return {reinterpret_cast<const std::byte*>(copy->data()), DType::F32, matrix.cols, matrix.rows,
             row_bytes(DType::F32, matrix.rows)};
@@ -299,36 +303,50 @@ class Streamer {
  public:
   using Sink = std::function<void(const std::string& name, std::span<const std::byte> bytes)>;
 
-  Streamer(const WriteOptions& options, Sink sink)
-      : options_(options), sink_(std::move(sink)), team_(options.threads), rows_(static_cast<size_t>(team_.size())) {}
+  Streamer(const WriteOptions& options, WeightCopies copies, Sink sink)
+      : options_(options),
+        copies_(std::move(copies)),
+        sink_(std::move(sink)),
+        team_(options.threads),
+        rows_(static_cast<size_t>(team_.size())) {}
 
   // False when progress said stop.
   bool write(const OutputTensor& tensor) {
-    for (const Part& part : tensor.parts) {
-      if (part.transposed) {
-        if (!write_transposed(tensor, part)) return false;
-        continue;
+    if (tensor.id.layer != layer_) drop_copies();
+    layer_ = tensor.id.layer;
+    return std::ranges::all_of(tensor.parts, [&](const Part& part) {
+      const std::byte* data = part.matrix.data;
+      if (!copies_.make(data, team_)) made_.push_back(data);
+      return part.transposed ? write_transposed(tensor, part) : write_rows(tensor, part);
+    });
+  }
+
+ private:
+  // One copy may hold all experts of a layer, so those of a layer stay until the next one's.
+  void drop_copies() {
+    for (const std::byte* copy : made_) copies_.drop(copy);
+    made_.clear();
+  }
+
+  bool write_rows(const OutputTensor& tensor, const Part& part) {
+    const int64_t bytes = row_bytes(tensor.type, part.matrix.cols);
+    const int64_t chunk = std::clamp<int64_t>(kChunkBytes / bytes, 1, part.matrix.rows);
+    for (int64_t first = 0; first < part.matrix.rows; first += chunk) {
+      const int64_t rows = std::min(chunk, part.matrix.rows - first);
+      const auto size = static_cast<size_t>(rows * bytes);
+      const bool lies_so = part.matrix.dtype == tensor.type && part.matrix.row_bytes == bytes;
+      if (part.row_of.empty() && lies_so) {
+        sink_(tensor.name, std::span(part.matrix.row(first), size));
+      } else {
+        buffer_.resize(size);
+        convert(tensor, part, first, rows);
+        sink_(tensor.name, buffer_);
       }
-      const int64_t bytes = row_bytes(tensor.type, part.matrix.cols);
-      const int64_t chunk = std::clamp<int64_t>(kChunkBytes / bytes, 1, part.matrix.rows);
-      for (int64_t first = 0; first < part.matrix.rows; first += chunk) {
-        const int64_t rows = std::min(chunk, part.matrix.rows - first);
-        const auto size = static_cast<size_t>(rows * bytes);
-        const bool lies_so = part.matrix.dtype == tensor.type && part.matrix.row_bytes == bytes;
-        if (part.row_of.empty() && lies_so) {
-          sink_(tensor.name, std::span(part.matrix.row(first), size));
-        } else {
-          buffer_.resize(size);
-          convert(tensor, part, first, rows);
-          sink_(tensor.name, buffer_);
-        }
-        if (!advance(rows * row_bytes(part.matrix.dtype, part.matrix.cols))) return false;
-      }
+      if (!advance(rows * row_bytes(part.matrix.dtype, part.matrix.cols))) return false;
     }
     return true;
   }
 
- private:
   bool advance(int64_t bytes) {
     done_ += static_cast<uint64_t>(bytes);
     return !options_.progress || options_.progress(done_);
@@ -392,6 +410,9 @@ class Streamer {
   static constexpr float kHalfOverflow = 65520;     // rounds to infinity
 
   const WriteOptions& options_;
+  WeightCopies copies_;
+  std::vector<const std::byte*> made_;  // for the tensors of layer_
+  int64_t layer_ = -1;
   Sink sink_;
   ThreadTeam team_;
   std::vector<std::vector<float>> rows_;  // one a thread
@@ -453,7 +474,7 @@ bool write_gguf(const Model& model, const std::string& out, const WriteOptions& 
   std::vector<GgufTensorPlan> plans;
   for (const OutputTensor& tensor : tensors) plans.push_back({tensor.name, tensor.type, tensor.shape});
   GgufWriter writer(out, metadata, plans);
-  Streamer streamer(options,
+  Streamer streamer(options, model.weights.reordered,
                     [&](const std::string& name, std::span<const std::byte> bytes) { writer.write(name, bytes); });
   if (!std::ranges::all_of(tensors, [&](const OutputTensor& tensor) { return streamer.write(tensor); })) return false;
   writer.commit();
@@ -521,7 +542,7 @@ bool write_folder(const Model& model, const std::string& out, DType main_type, c
     const bool native = options.format == CheckpointFormat::Mistral;
     // The readers of the publisher's layout expect one file.
     ShardedSafetensorsWriter writer(out, native ? "consolidated" : "model", plans, native ? UINT64_MAX : kShardBytes);
-    Streamer streamer(options,
+    Streamer streamer(options, model.weights.reordered,
                       [&](const std::string& name, std::span<const std::byte> bytes) { writer.write(name, bytes); });
     complete = std::ranges::all_of(tensors, [&](const OutputTensor& tensor) { return streamer.write(tensor); });
     if (complete) {

@@ -11,12 +11,19 @@ WeightStore open_named_weights(const std::string& path) {
   return store;
 }
 
-std::unique_ptr<Model> load_model(const std::string& path, const std::function<void(Model& model)>& before_binding) {
+std::unique_ptr<Model> bind_model(const std::string& path, const std::function<void(Model& model)>& before_binding) {
   auto model = std::make_unique<Model>();
   model->store = open_named_weights(path);
   model->spec = read_spec(model->store);
   if (before_binding) before_binding(*model);
   model->weights = bind_weights(model->spec, model->store);
+  return model;
+}
+
+std::unique_ptr<Model> load_model(const std::string& path, const std::function<void(Model& model)>& before_binding) {
+  auto model = bind_model(path, before_binding);
+  ThreadTeam team(default_threads());
+  model->weights.reordered.make_all(team);
   return model;
 }
 

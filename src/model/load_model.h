@@ -19,8 +19,11 @@ struct Model {
 
 // open_weights, with the tensors under the publisher's names where the files have only numbers.
 WeightStore open_named_weights(const std::string& path);
-// open_named_weights, read_spec, bind_weights. `before_binding`, which may be null, may change what was read of the
-// model, or throw to refuse it.
+// open_named_weights, read_spec, bind_weights. Copies of weights are planned, not made. `before_binding`, which may be
+// null, may change what was read of the model, or throw to refuse it.
+std::unique_ptr<Model> bind_model(const std::string& path,
+                                  const std::function<void(Model& model)>& before_binding = nullptr);
+// The same, ready for a forward pass.
 std::unique_ptr<Model> load_model(const std::string& path,
                                   const std::function<void(Model& model)>& before_binding = nullptr);
 

@@ -5,7 +5,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <cstring>
+#include <map>
+#include <memory>
 #include <set>
 
 #include "base/error.h"
@@ -137,6 +138,7 @@ class Binder {
   Weights bind() {
     out_.owners.assign(store_.files.begin(), store_.files.end());
     out_.owners.insert(out_.owners.end(), store_.copies.begin(), store_.copies.end());
+    out_.reordered = store_.reordered;
     out_.embedding = embedding({Role::Embedding});
     for (const BlockSpec& block : spec_.blocks) {
       BlockWeights weights;
@@ -150,6 +152,7 @@ class Binder {
     if (spec_.mtp_blocks > 0) bind_mtp();
     explain_ignored();
     refuse_unexplained();
+    list_places();
     write_notes();
     return std::move(out_);
   }
@@ -231,26 +234,41 @@ class Binder {
   Matrix transposed(const Matrix& matrix) {
     const bool whole_squares = matrix.scale_row % kScaleBlock == 0;
     const bool plain = matrix.scales != nullptr ? whole_squares : !is_quantized(matrix.dtype);
-    const DType type = plain ? matrix.dtype : DType::F32;
-    const int64_t bytes = row_bytes(type, matrix.cols);
-    std::vector<std::byte> floats;
-    const std::byte* source = matrix.data;
-    if (type != matrix.dtype) {
-      floats.resize(static_cast<size_t>(matrix.rows * bytes));
-      std::vector<float> row(static_cast<size_t>(matrix.cols));
-      for (int64_t r = 0; r < matrix.rows; ++r) {
-        dequantize_row(matrix, r, row);
-        std::memcpy(floats.data() + r * bytes, row.data(), static_cast<size_t>(bytes));
-      }
-      source = floats.data();
-    }
-    const auto copy = std::make_shared<std::vector<std::byte>>(static_cast<size_t>(matrix.rows * bytes));
-    transpose(copy->data(), source, matrix.rows, matrix.cols, static_cast<size_t>(info(type).bytes));
-    out_.owners.push_back(copy);
-    copied_ += copy->size();
-    Matrix out{copy->data(), type, matrix.cols, matrix.rows, row_bytes(type, matrix.rows)};
-    if (plain && matrix.scales != nullptr) transpose_scales(out, matrix);
+    if (!plain) return transposed_floats(matrix);
+    Matrix out = planned_transpose({matrix.data, static_cast<size_t>(matrix.rows * matrix.row_bytes)}, matrix.dtype,
+                                   matrix.rows, {.stride = matrix.cols, .last = matrix.cols});
+    if (matrix.scales != nullptr) transpose_scales(out, matrix);
     return out;
+  }
+
+  Matrix transposed_floats(const Matrix& matrix) {
+    const int64_t bytes = row_bytes(DType::F32, matrix.rows);
+    const auto row = std::make_shared<std::vector<float>>(static_cast<size_t>(matrix.cols));
+    const auto fill = [matrix, row](std::byte* out, int64_t) {
+      auto* const floats = reinterpret_cast<float*>(out);
+      for (int64_t r = 0; r < matrix.rows; ++r) {
+        dequantize_row(matrix, r, *row);
+        for (int64_t c = 0; c < matrix.cols; ++c) floats[c * matrix.rows + r] = (*row)[static_cast<size_t>(c)];
+      }
+    };
+    const std::span source(matrix.data, static_cast<size_t>(matrix.rows * matrix.row_bytes));
+    const std::byte* copy = out_.reordered.plan(static_cast<size_t>(matrix.cols * bytes), source, {1, fill});
+    return {copy, DType::F32, matrix.cols, matrix.rows, bytes};
+  }
+
+  // Columns of a matrix of `rows` rows that begins where `source` does, as rows.
+  Matrix planned_transpose(std::span<const std::byte> source, DType type, int64_t rows, ColumnRange columns) {
+    constexpr int64_t kTogether = 64;
+    const int64_t bytes = row_bytes(type, rows), count = columns.last;
+    const auto size = static_cast<size_t>(info(type).bytes);
+    const auto fill = [=](std::byte* out, int64_t task) {
+      ColumnRange part = columns;
+      part.first = task * kTogether;
+      part.last = std::min(count, part.first + kTogether);
+      transpose(out, source.data(), rows, part, size);
+    };
+    const int64_t tasks = (count + kTogether - 1) / kTogether;
+    return {out_.reordered.plan(static_cast<size_t>(count * bytes), source, {tasks, fill}), type, count, rows, bytes};
   }
 
   void transpose_scales(Matrix& out, const Matrix& matrix) {
@@ -291,6 +309,7 @@ class Binder {
     MoeWeights weights;
     const int64_t experts = moe.router.experts;
     weights.router = matrix({Role::Router, layer}, experts, spec_.width);
+    out_.reordered.make(weights.router.data, team_);
     weights.router_values.resize(static_cast<size_t>(experts * spec_.width));
     for (int64_t e = 0; e < experts; ++e) {
       const auto width = static_cast<size_t>(spec_.width);
@@ -407,7 +426,7 @@ class Binder {
         return transposed(tensor, e * cols, rows, cols);
       case Packing::ExpertsEvenColumns:
       case Packing::ExpertsOddColumns:
-        return every_other_column(tensor, e * cols, rows, cols, is_odd(found.name->packing));
+        return transposed(tensor, e * cols, rows, cols, 2, is_odd(found.name->packing) ? 1 : 0);
       case Packing::Whole:
       case Packing::Transposed:
       case Packing::Row:
@@ -453,19 +472,6 @@ class Binder {
     both.rows /= 2;
     both.row_bytes *= 2;
     return both;
-  }
-
-  // Columns 2 r or 2 r + 1 of [cols, 2 * rows], from row `first` on, as rows.
-  Matrix every_other_column(const TensorEntry& tensor, int64_t first, int64_t rows, int64_t cols, bool odd) {
-    Matrix both = transposed(tensor, first, 2 * rows, cols);
-    const int64_t bytes = both.row_bytes;
-    const auto own = std::make_shared<std::vector<std::byte>>(static_cast<size_t>(rows * bytes));
-    for (int64_t r = 0; r < rows; ++r) {
-      std::memcpy(own->data() + r * bytes, both.row(2 * r + (odd ? 1 : 0)), static_cast<size_t>(bytes));
-    }
-    copied_ -= own->size();
-    out_.owners.back() = own;  // in place of both halves
-    return {own->data(), both.dtype, rows, cols, bytes};
   }
 
   // [experts, size], one tensor for all or, of two roles that alternate, [experts, 2 * size].
@@ -517,18 +523,18 @@ class Binder {
     }
   }
 
-  Matrix transposed(const TensorEntry& tensor, int64_t first, int64_t rows, int64_t cols) {
+  // From row `first` of a tensor on, every `step`th column of `cols` rows as a row.
+  Matrix transposed(const TensorEntry& tensor, int64_t first, int64_t rows, int64_t cols, int64_t step = 1,
+                    int64_t offset = 0) {
     if (is_quantized(tensor.dtype) || tensor.dtype == DType::F8_E4M3) {
       throw_error(ErrorKind::File, "{}: tensor {} is stored transposed as {}, expected f32, f16 or bf16", tensor.file,
                   tensor.name, info(tensor.dtype).name);
     }
-    const int64_t bytes = row_bytes(tensor.dtype, cols);
-    const auto copy = std::make_shared<std::vector<std::byte>>(static_cast<size_t>(rows * bytes));
-    transpose(copy->data(), tensor.bytes.data() + first * row_bytes(tensor.dtype, rows), cols, rows,
-              static_cast<size_t>(info(tensor.dtype).bytes));
-    out_.owners.push_back(copy);
-    copied_ += copy->size();
-    return {copy->data(), tensor.dtype, rows, cols, bytes};
+    const auto bytes = static_cast<size_t>(row_bytes(tensor.dtype, rows * step));
+    const auto source = tensor.bytes.subspan(static_cast<size_t>(first) * bytes, static_cast<size_t>(cols) * bytes);
+    copied_of_[tensor.name] += source.size() / static_cast<size_t>(step);
+    return planned_transpose(source, tensor.dtype, cols,
+                             {.stride = rows * step, .offset = offset, .step = step, .last = rows});
   }
 
   std::vector<float> vector(const TensorId& id, int64_t size) {
@@ -536,11 +542,12 @@ class Binder {
     return finite_values(id, *find(id, expected).tensor);
   }
 
-  static std::vector<float> finite_values(const TensorId& id, const TensorEntry& tensor) {
+  std::vector<float> finite_values(const TensorId& id, const TensorEntry& tensor) {
     if (is_quantized(tensor.dtype) || tensor.dtype == DType::F8_E4M3) {
       throw_error(ErrorKind::File, "{}: tensor {} ({}) is {}, expected f32, f16 or bf16", tensor.file, tensor.name,
                   to_text(id), info(tensor.dtype).name);
     }
+    out_.reordered.make(tensor.bytes.data(), team_);
     std::vector<float> values(static_cast<size_t>(element_count(tensor.shape, tensor.file)));
     dequantize_row(tensor.dtype, tensor.bytes.data(), values);
     const auto bad = std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
@@ -559,6 +566,9 @@ class Binder {
       const TensorEntry& embedding = *find({Role::Embedding}, [&](Packing) {
                                         return Shape{spec_.vocab, spec_.width};
                                       }).tensor;
+      for (const TensorEntry* tensor : {&embedding, &output->second}) {
+        out_.reordered.make(tensor->bytes.data(), team_);
+      }
       if (output->second.dtype != embedding.dtype || output->second.shape != embedding.shape ||
           !std::equal(embedding.bytes.begin(), embedding.bytes.end(), output->second.bytes.begin())) {
         throw_error(ErrorKind::File,
@@ -592,7 +602,23 @@ class Binder {
 
   void write_notes() {
     for (const std::string& pattern : expert_patterns_) out_.notes.push_back("experts from " + pattern);
-    if (copied_ > 0) out_.notes.push_back(fmt::format("{} bytes copied to transpose them", copied_));
+    const uint64_t copied = out_.reordered.bytes();
+    if (copied > 0) {
+      out_.notes.push_back(fmt::format("{} bytes lie in another order here than in the files, as copies", copied));
+    }
+  }
+
+  // Where the weights are once the copies are made: a tensor of which all is copied is not read again.
+  void list_places() {
+    out_.bytes = out_.reordered.bytes();
+    for (const auto& [name, tensor] : store_.tensors) {
+      const auto copied = copied_of_.find(name);
+      if (copied != copied_of_.end() && copied->second == tensor.bytes.size()) continue;
+      if (out_.reordered.holds(tensor.bytes.data())) continue;
+      out_.in_place.push_back(tensor.bytes);
+      out_.bytes += tensor.bytes.size();
+    }
+    std::ranges::sort(out_.in_place, {}, [](std::span<const std::byte> bytes) { return bytes.data(); });
   }
 
   const ModelSpec& spec_;
@@ -600,7 +626,8 @@ class Binder {
   const NameTable& names_;
   Weights out_;
   std::set<std::string, std::less<>> unexplained_, expert_patterns_;
-  size_t copied_ = 0;
+  std::map<std::string, size_t, std::less<>> copied_of_;  // bytes by tensor
+  ThreadTeam team_{1};
 };
 
 }  // namespace
@@ -725,8 +752,10 @@ void verify_finite(const ModelSpec& spec, const Weights& weights, int threads,
                    const std::function<void(uint64_t bytes)>& done) {
   ThreadTeam team(threads);
   std::vector<std::vector<float>> buffers(static_cast<size_t>(threads));
+  WeightCopies reordered = weights.reordered;
   uint64_t bytes = 0;
   visit_matrices(spec, weights, [&](const TensorId& id, const Matrix& matrix) {
+    const bool is_there = reordered.make(matrix.data, team);
     std::atomic<int64_t> first_bad = matrix.rows;
     for (auto& buffer : buffers) buffer.resize(static_cast<size_t>(matrix.cols));
     team.run(matrix.rows, [&](int64_t row, int thread) {
@@ -740,6 +769,7 @@ void verify_finite(const ModelSpec& spec, const Weights& weights, int threads,
     if (first_bad < matrix.rows) {
       throw_error(ErrorKind::File, "{}: row {} holds a value that is not finite", to_text(id), first_bad.load());
     }
+    if (!is_there) reordered.drop(matrix.data);
     bytes += static_cast<uint64_t>(matrix.rows * matrix.row_bytes);
     if (done) done(bytes);
   });

@@ -139,12 +139,16 @@ struct Weights {
   std::vector<float> final_norm;  // [width]
   Matrix output;                  // [vocab, width]; the embedding where tied
   MtpWeights mtp;                 // where the spec has mtp_blocks
-  // Keeps what the views point to alive: mapped files, and rows that had to be copied (transposed).
+  // Keeps what the views point to alive: mapped files, and tables made here.
   std::vector<std::shared_ptr<const void>> owners;
-  std::vector<std::string> notes;  // what was found and how it was mapped, for `ostro inspect`
+  WeightCopies reordered;                            // the store's, and matrices that lie transposed in the files
+  std::vector<std::span<const std::byte>> in_place;  // tensors that are read where the files have them, by address
+  uint64_t bytes = 0;                                // of both
+  std::vector<std::string> notes;                    // what was found and how it was mapped, for `ostro inspect`
 };
 
-// Throws Error(File) naming file, tensor, shape found and shape expected.
+// Copies are only planned: `reordered` is to be made before a forward pass. Throws Error(File) naming file, tensor,
+// shape found and shape expected.
 Weights bind_weights(const ModelSpec& spec, const WeightStore& store);
 
 // Every weight matrix, and every vector (norms and biases), in the order of the forward pass; tied embeddings once.

@@ -204,12 +204,17 @@ TEST(ArrayPickle, EveryTruncationIsOneError) {
   }
 }
 
+void make_all(WeightCopies& copies) {
+  ThreadTeam team(2);
+  copies.make_all(team);
+}
+
 // The values that the pickle says, one by one, transposed.
-void expect_values(const NumberedTensor& tensor, const PickledWeight& weight) {
+void expect_values(const TensorEntry& tensor, const PickledWeight& weight) {
   const std::vector<int64_t>& shape = weight.values.shape;
   const int64_t out = shape.back(), in = shape[shape.size() - 2], groups = weight.scales->shape[shape.size() - 2];
   std::vector<float> values(element_count(shape, ""));
-  dequantize_row(tensor.entry.dtype, tensor.entry.bytes.data(), values);
+  dequantize_row(tensor.dtype, tensor.bytes.data(), values);
   const auto* codes = reinterpret_cast<const int8_t*>(weight.values.bytes.data());
   const auto* scales = reinterpret_cast<const uint16_t*>(weight.scales->bytes.data());
   for (int64_t at = 0; at < std::ssize(values); ++at) {
@@ -229,9 +234,11 @@ TEST(NumberedTensor, StaysEightBitsWideAndExact) {
     const std::string content =
         pickle(weight(array(kInt8, {experts, in, out}, codes), array(kBrain, {experts, groups, out}, brains(scales))));
     const PickledWeight read = parse(content);
-    const NumberedTensor tensor = numbered_tensor(read, "w", "file", 2);
-    EXPECT_EQ(tensor.entry.dtype, DType::Q8_0);
-    EXPECT_EQ(tensor.entry.shape, (std::vector<int64_t>{experts, out, in}));
+    WeightCopies copies;
+    const TensorEntry tensor = numbered_tensor(read, "w", "file", copies);
+    EXPECT_EQ(tensor.dtype, DType::Q8_0);
+    make_all(copies);
+    EXPECT_EQ(tensor.shape, (std::vector<int64_t>{experts, out, in}));
     expect_values(tensor, read);
   }
 }
@@ -243,8 +250,10 @@ TEST(NumberedTensor, IsExactInFloatsWhereBlocksWouldNotBe) {
         pickle(weight(array(kInt8, {64, 3}, std::string(192, '\x85')),
                       array(kBrain, {groups, 3}, brains(std::vector<float>(static_cast<size_t>(3 * groups), scale)))));
     const PickledWeight read = parse(content);
-    const NumberedTensor tensor = numbered_tensor(read, "w", "file", 1);
-    EXPECT_EQ(tensor.entry.dtype, DType::F32) << scale;
+    WeightCopies copies;
+    const TensorEntry tensor = numbered_tensor(read, "w", "file", copies);
+    make_all(copies);
+    EXPECT_EQ(tensor.dtype, DType::F32) << scale;
     expect_values(tensor, read);
   }
 }
@@ -252,9 +261,11 @@ TEST(NumberedTensor, IsExactInFloatsWhereBlocksWouldNotBe) {
 TEST(NumberedTensor, RefusesScalesThatAreNoNumbers) {
   const std::string content =
       pickle(weight(array(kInt8, {32, 1}, std::string(32, '\1')), array(kBrain, {1, 1}, "\xc0\x7f")));
-  EXPECT_EQ(test::error_of([&] { numbered_tensor(parse(content), "w", "file", 1); }), "file: a scale is not finite");
+  WeightCopies copies;
+  EXPECT_EQ(test::error_of([&] { numbered_tensor(parse(content), "w", "file", copies); }),
+            "file: a scale is not finite");
   const std::string bare = pickle(array(kInt8, {1}, "x"));
-  EXPECT_EQ(test::error_of([&] { numbered_tensor(parse(bare), "w", "file", 1); }),
+  EXPECT_EQ(test::error_of([&] { numbered_tensor(parse(bare), "w", "file", copies); }),
             "file: 8-bit integers without scales, expected both");
 }
 

@@ -41,7 +41,9 @@ TEST(Mxfp4Pairs, AreOneTensorOfThatType) {
   // The scales in the shard before.
   put(folder / "model-00001-of-00002.safetensors", {{"w_scales", {2, 3, 2}, scales}});
   put(folder / "model-00002-of-00002.safetensors", {{"w_blocks", {2, 3, 2, 16}, blocks}});
-  const WeightStore store = open_weights(folder.string());
+  WeightStore store = open_weights(folder.string());
+  ThreadTeam team(2);
+  store.reordered.make_all(team);
   ASSERT_EQ(store.tensors.size(), 1u);
   const TensorEntry& tensor = store.tensors.at("w_blocks");
   EXPECT_EQ(tensor.dtype, DType::MXFP4);
