@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/threads.h"
 #include "formats/json_file.h"
+#include "formats/mxfp4_pairs.h"
 #include "formats/numbered_weights.h"
 #include "formats/safetensors.h"
 #include "formats/torch_file.h"
@@ -98,7 +99,7 @@ class Opener {
   }
 
   WeightStore take() {
-    join_mxfp4();
+    join_pairs();
     return std::move(store_);
   }
 
@@ -374,10 +375,9 @@ class Opener {
                 folder);
   }
 
-  // MXFP4 in two tensors of bytes: <name>_blocks [.., groups, 16] with the inputs 2i and 2i + 1 of a group of 32 in
-  // byte i, and <name>_scales [.., groups]. Becomes <name>_blocks [.., 32 groups] of that type.
-  void join_mxfp4() {
-    constexpr std::string_view kBlocks = "_blocks", kScales = "_scales";
+  // <name>_blocks [.., groups, 16] and <name>_scales [.., groups] become <name>_blocks [.., 32 groups] in MXFP4.
+  void join_pairs() {
+    constexpr std::string_view kBlocks = kMxfp4CodesSuffix, kScales = kMxfp4ScalesSuffix;
     for (const auto& [name, found] : bytes_) {
       const auto& [blocks, file] = found;
       const bool is_scales = name.ends_with(kScales);
@@ -390,7 +390,7 @@ class Opener {
       }
       if (is_scales) continue;
       TensorEntry entry{name, DType::MXFP4, scales->second.first.shape, {}, file};
-      entry.shape.push_back(16);
+      entry.shape.push_back(kMxfp4Codes);
       if (entry.shape != blocks.shape || entry.shape.size() < 3) {
         throw_error(ErrorKind::File,
                     "{}: tensor '{}' has the shape {}, its scales {}, expected the scales' and 16 more", file, name,
@@ -400,29 +400,16 @@ class Opener {
       if (entry.shape.back() > INT64_MAX / 32) throw_error(ErrorKind::File, "{}: tensor '{}' is too long", file, name);
       entry.shape.back() *= 32;
       const size_t size = tensor_bytes(DType::MXFP4, entry.shape, file);
-      const auto from = blocks.bytes, exponents = scales->second.first.bytes;
+      const auto codes = blocks.bytes, exponents = scales->second.first.bytes;
       constexpr size_t kTogether = 4096;
+      const auto fill = [=](std::byte* out, int64_t task) {
+        const size_t first = static_cast<size_t>(task) * kTogether;
+        const size_t count = std::min(kTogether, exponents.size() - first);
+        join_mxfp4(out + kMxfp4Block * first, codes.subspan(kMxfp4Codes * first), exponents.subspan(first, count));
+      };
       const auto tasks = static_cast<int64_t>((exponents.size() + kTogether - 1) / kTogether);
-      entry.bytes = {store_.reordered.plan(size, from,
-                                           {tasks,
-                                            [=](std::byte* out, int64_t task) {
-                                              const size_t first = static_cast<size_t>(task) * kTogether;
-                                              const size_t last = std::min(first + kTogether, exponents.size());
-                                              repack_mxfp4(out, from, exponents, first, last);
-                                            }}),
-                     size};
+      entry.bytes = {store_.reordered.plan(size, codes, {tasks, fill}), size};
       add(std::move(entry));
-    }
-  }
-
-  // Blocks [first, last): a scale, then bytes with the inputs i and i + 16.
-  static void repack_mxfp4(std::byte* out, std::span<const std::byte> blocks, std::span<const std::byte> scales,
-                           size_t first, size_t last) {
-    for (size_t block = first; block < last; ++block) {
-      const auto packed = blocks.subspan(16 * block, 16);
-      const auto code = [&](size_t i) { return packed[i / 2] >> (i % 2 == 0 ? 0 : 4) & std::byte{15}; };
-      out[17 * block] = scales[block];
-      for (size_t i = 0; i < 16; ++i) out[17 * block + 1 + i] = code(i) | code(i + 16) << 4;
     }
   }
 

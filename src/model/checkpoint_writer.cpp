@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/threads.h"
 #include "formats/gguf_writer.h"
+#include "formats/mxfp4_pairs.h"
 #include "formats/safetensors_writer.h"
 #include "model/tensor_names.h"
 #include "model/write_spec.h"
@@ -31,13 +32,24 @@ constexpr uint64_t kShardBytes = 5'000'000'000;
 constexpr int64_t kChunkBytes = 8 << 20;
 constexpr int64_t kQuantizationVersion = 2;  // of the block layouts; GGUF readers ask for it
 
-// Rows of one source matrix inside an output tensor.
+// Rows of one source matrix, or of two in turn, inside an output tensor.
 struct Part {
   TensorId id;
   Matrix matrix;
   std::vector<int64_t> row_of;  // source row of each output row; empty: as they are
   bool transposed = false;      // the output's rows are the source's columns
+  Matrix odd = {};              // where set, its rows alternate with those of `matrix`, which come first
+
+  int64_t rows() const { return matrix.rows + odd.rows; }
+  int64_t weights() const { return rows() * matrix.cols; }
+  const Matrix& source(int64_t row) const { return odd.data != nullptr && row % 2 == 1 ? odd : matrix; }
+  int64_t source_row(int64_t row) const {
+    return odd.data != nullptr ? row / 2 : row_of.empty() ? row : row_of[static_cast<size_t>(row)];
+  }
 };
+
+// What of its weights a tensor holds: everything, or one of a pair (formats/mxfp4_pairs.h).
+enum class Piece : uint8_t { All, Codes, Scales };
 
 struct OutputTensor {
   TensorId id;
@@ -45,6 +57,14 @@ struct OutputTensor {
   DType type = DType::F32;
   std::vector<int64_t> shape;
   std::vector<Part> parts;
+  Piece piece = Piece::All;
+
+  // Bytes of some rows of it.
+  int64_t bytes(int64_t rows, int64_t cols) const {
+    const int64_t all = rows * row_bytes(type, cols);
+    const auto codes = all / static_cast<int64_t>(kMxfp4Block) * static_cast<int64_t>(kMxfp4Codes);
+    return piece == Piece::All ? all : piece == Piece::Codes ? codes : all - codes;
+  }
 };
 
 // Source rows in the target's order: inside each head the pairs of RoPE are (i, i + dims/2) or (2i, 2i + 1).
@@ -77,6 +97,14 @@ Matrix vector_matrix(std::span<const float> values) {
   const auto count = static_cast<int64_t>(values.size());
   return {reinterpret_cast<const std::byte*>(values.data()), DType::F32, 1, count, row_bytes(DType::F32, count)};
 }
+// The same as a column, to alternate with another.
+Matrix column_matrix(std::span<const float> values) {
+  const auto count = static_cast<int64_t>(values.size());
+  return {reinterpret_cast<const std::byte*>(values.data()), DType::F32, count, 1, sizeof(float)};
+}
+
+bool is_even(Packing packing) { return packing == Packing::ExpertsEvenRows || packing == Packing::ExpertsEvenColumns; }
+bool is_odd(Packing packing) { return packing == Packing::ExpertsOddRows || packing == Packing::ExpertsOddColumns; }
 
 class Planner {
  public:
@@ -110,6 +138,7 @@ class Planner {
       const bool last = tensor.id.role == Role::FinalNorm || tensor.id.role == Role::Output;
       return std::pair(by_width ? -element_bytes(tensor.type) : 0, last ? INT64_MAX : tensor.id.layer);
     };
+    split_pairs();
     std::ranges::stable_sort(tensors_, {}, place);
     return std::move(tensors_);
   }
@@ -128,11 +157,12 @@ class Planner {
   }
 
   // Matrices in 8-bit floats are written as BF16, as are the keys' halves of latent projections, which had to become
-  // float32 to be transposed.
+  // float32 to be transposed. Folders hold no blocks but MXFP4's, and those of experts only.
   DType kept_type(const TensorId& id, const Matrix& matrix) const {
     if (matrix.dtype == DType::F8_E4M3 || (id.role == Role::KeyUp && latents_are_fp8_)) return DType::BF16;
-    const bool floats_only = options_.format != CheckpointFormat::Gguf;
-    return floats_only && is_quantized(matrix.dtype) ? DType::F16 : matrix.dtype;
+    if (options_.format == CheckpointFormat::Gguf || !is_quantized(matrix.dtype)) return matrix.dtype;
+    const bool in_pairs = matrix.dtype == DType::MXFP4 && is_pair(written_name(names_, id.role, DType::MXFP4));
+    return in_pairs ? DType::MXFP4 : DType::F16;
   }
 
   static bool has_fp8_latents(const Model& model) {
@@ -164,15 +194,15 @@ class Planner {
   }
 
   OutputTensor& add(const TensorId& id, std::vector<int64_t> shape, DType type) {
-    const TensorName& name = written_name(names_, id.role);
+    const TensorName& name = written_name(names_, id.role, type);
     tensors_.push_back({id, expand(name.pattern, id.layer, id.expert), type, std::move(shape), {}});
     planned_.emplace(tensors_.back().name, tensors_.size() - 1);
     return tensors_.back();
   }
 
   // The tensor already planned that holds this one too; null where there is none.
-  OutputTensor* planned(const TensorId& id) {
-    const auto found = planned_.find(expand(written_name(names_, id.role).pattern, id.layer, id.expert));
+  OutputTensor* planned(const TensorId& id, DType type = DType::F32) {
+    const auto found = planned_.find(expand(written_name(names_, id.role, type).pattern, id.layer, id.expert));
     return found == planned_.end() ? nullptr : &tensors_[found->second];
   }
 
@@ -185,17 +215,38 @@ class Planner {
       add(id, row ? std::vector<int64_t>{1, size} : std::vector<int64_t>{size}, type).parts.push_back(std::move(part));
       return;
     }
-    if (how.packing != Packing::Experts) cannot_join(id);
-    if (id.expert == 0) add(id, {0, size}, type);
+    const bool even = is_even(how.packing), odd = is_odd(how.packing);
+    CHECK(even || odd || how.packing == Packing::Experts);
+    if (even || odd) part.matrix = column_matrix(values);
+    if (id.expert == 0 && !odd) add(id, {0, even ? 2 * size : size}, type);
     OutputTensor* tensor = planned(id);
     CHECK(tensor != nullptr);
+    if (type == DType::F32) tensor->type = type;  // the narrow one would not hold these
+    if (odd) {
+      tensor->parts.back().odd = part.matrix;
+      return;
+    }
     ++tensor->shape.front();
     tensor->parts.push_back(std::move(part));
   }
 
-  [[noreturn]] void cannot_join(const TensorId& id) const {
-    throw_error(ErrorKind::File,
-                "{}: this layout alternates its rows with others, which ostro reads but does not write", to_text(id));
+  // Where MXFP4 lies in pairs: the tensor planned becomes that of the codes, and one of the exponents follows it.
+  void split_pairs() {
+    if (options_.format == CheckpointFormat::Gguf) return;
+    std::vector<OutputTensor> all;
+    for (OutputTensor& tensor : tensors_) {
+      all.push_back(std::move(tensor));
+      if (all.back().type != DType::MXFP4) continue;
+      OutputTensor scales = all.back();
+      scales.piece = Piece::Scales;
+      scales.name.replace(scales.name.size() - kMxfp4CodesSuffix.size(), kMxfp4CodesSuffix.size(), kMxfp4ScalesSuffix);
+      scales.shape.back() /= kMxfp4Weights;
+      all.back().piece = Piece::Codes;
+      all.back().shape = scales.shape;
+      all.back().shape.push_back(kMxfp4Codes);
+      all.push_back(std::move(scales));
+    }
+    tensors_ = std::move(all);
   }
 
   void add_matrix(const TensorId& id, const Matrix& matrix) {
@@ -209,13 +260,14 @@ class Planner {
       const RopePairing to = names_.row_order;
       if (gqa.rope.pairing != to) part.row_of = reorder_heads(matrix.rows, gqa, to);
     }
-    const TensorName& how = written_name(names_, id.role);
+    const DType type = matrix_type(id, matrix);
+    const TensorName& how = written_name(names_, id.role, type);
     const std::vector<int64_t> shape = packed_shape(how.packing, matrix);
-    if (shape.empty()) cannot_join(id);
-    part.transposed = how.packing == Packing::ExpertColumns || how.packing == Packing::ExpertsTransposed;
-    OutputTensor* tensor = planned(id);
+    part.transposed = how.packing == Packing::ExpertColumns || how.packing == Packing::ExpertsTransposed ||
+                      how.packing == Packing::ExpertsEvenColumns;
+    OutputTensor* tensor = planned(id, type);
     if (tensor == nullptr) {
-      add(id, shape, matrix_type(id, matrix)).parts.push_back(std::move(part));
+      add(id, shape, type).parts.push_back(std::move(part));
       return;
     }
     // The tensor holds several matrices. In the source they may have types of their own; here they share the first
@@ -223,6 +275,10 @@ class Planner {
     if (!options_.mix && kept_type(id, part.matrix) != tensor->type) {
       throw_error(ErrorKind::File, "{}: {} and {} are to be one tensor, expected one type; choose one with --type",
                   to_text(id), info(tensor->type).name, info(part.matrix.dtype).name);
+    }
+    if (is_odd(how.packing)) {
+      tensor->parts.back().odd = matrix;
+      return;
     }
     tensor->shape.front() += shape.front();
     tensor->parts.push_back(std::move(part));
@@ -260,7 +316,8 @@ class Planner {
             row_bytes(DType::F32, matrix.rows)};
   }
 
-  // The shape of a tensor with this matrix alone; further ones are added to the first size. Empty: not written.
+  // The shape of a tensor with this matrix alone, or with the one that is to alternate with it; further ones are added
+  // to the first size.
   static std::vector<int64_t> packed_shape(Packing packing, const Matrix& matrix) {
     switch (packing) {
       case Packing::Whole:
@@ -273,15 +330,17 @@ class Planner {
         return {matrix.cols, matrix.rows};
       case Packing::ExpertsTransposed:
         return {1, matrix.cols, matrix.rows};
-      case Packing::ExpertsFirstHalf:
-      case Packing::ExpertsSecondHalf:
       case Packing::ExpertsEvenRows:
       case Packing::ExpertsOddRows:
+        return {1, 2 * matrix.rows, matrix.cols};
       case Packing::ExpertsEvenColumns:
       case Packing::ExpertsOddColumns:
+        return {1, matrix.cols, 2 * matrix.rows};
+      case Packing::ExpertsFirstHalf:
+      case Packing::ExpertsSecondHalf:
       case Packing::Transposed:
       case Packing::Row:
-        return {};
+        CHECK(false);  // no table has them first
     }
     return {matrix.rows, matrix.cols};
   }
@@ -315,8 +374,9 @@ class Streamer {
     if (tensor.id.layer != layer_) drop_copies();
     layer_ = tensor.id.layer;
     return std::ranges::all_of(tensor.parts, [&](const Part& part) {
-      const std::byte* data = part.matrix.data;
-      if (!copies_.make(data, team_)) made_.push_back(data);
+      for (const std::byte* data : {part.matrix.data, part.odd.data}) {
+        if (!copies_.make(data, team_)) made_.push_back(data);
+      }
       return part.transposed ? write_transposed(tensor, part) : write_rows(tensor, part);
     });
   }
@@ -330,21 +390,30 @@ class Streamer {
 
   bool write_rows(const OutputTensor& tensor, const Part& part) {
     const int64_t bytes = row_bytes(tensor.type, part.matrix.cols);
-    const int64_t chunk = std::clamp<int64_t>(kChunkBytes / bytes, 1, part.matrix.rows);
-    for (int64_t first = 0; first < part.matrix.rows; first += chunk) {
-      const int64_t rows = std::min(chunk, part.matrix.rows - first);
+    const int64_t chunk = std::clamp<int64_t>(kChunkBytes / bytes, 1, part.rows());
+    const bool lies_so = part.matrix.dtype == tensor.type && part.matrix.row_bytes == bytes;
+    for (int64_t first = 0; first < part.rows(); first += chunk) {
+      const int64_t rows = std::min(chunk, part.rows() - first);
       const auto size = static_cast<size_t>(rows * bytes);
-      const bool lies_so = part.matrix.dtype == tensor.type && part.matrix.row_bytes == bytes;
-      if (part.row_of.empty() && lies_so) {
-        sink_(tensor.name, std::span(part.matrix.row(first), size));
+      if (part.row_of.empty() && part.odd.data == nullptr && lies_so) {
+        write_piece(tensor, std::span(part.matrix.row(first), size));
       } else {
         buffer_.resize(size);
         convert(tensor, part, first, rows);
-        sink_(tensor.name, buffer_);
+        write_piece(tensor, buffer_);
       }
-      if (!advance(rows * row_bytes(part.matrix.dtype, part.matrix.cols))) return false;
+      if (tensor.piece != Piece::Scales && !advance(rows * row_bytes(part.matrix.dtype, part.matrix.cols)))
+        return false;
     }
     return true;
+  }
+
+  void write_piece(const OutputTensor& tensor, std::span<const std::byte> rows) {
+    if (tensor.piece == Piece::All) return sink_(tensor.name, rows);
+    const bool codes = tensor.piece == Piece::Codes;
+    piece_.resize(rows.size() / kMxfp4Block * (codes ? kMxfp4Codes : 1));
+    (codes ? mxfp4_codes : mxfp4_scales)(piece_.data(), rows);
+    sink_(tensor.name, piece_);
   }
 
   bool advance(int64_t bytes) {
@@ -356,14 +425,14 @@ class Streamer {
   bool write_transposed(const OutputTensor& tensor, const Part& part) {
     CHECK(!is_quantized(tensor.type) && part.row_of.empty());
     const Matrix& matrix = part.matrix;
-    const auto size = static_cast<size_t>(matrix.rows * row_bytes(tensor.type, matrix.cols));
+    const auto size = static_cast<size_t>(part.rows() * row_bytes(tensor.type, matrix.cols));
     buffer_.resize(size);
-    convert(tensor, part, 0, matrix.rows);
+    convert(tensor, part, 0, part.rows());
     transposed_.resize(size);
-    transpose(transposed_.data(), buffer_.data(), matrix.rows, matrix.cols,
+    transpose(transposed_.data(), buffer_.data(), part.rows(), matrix.cols,
               static_cast<size_t>(info(tensor.type).bytes));
     sink_(tensor.name, transposed_);
-    return advance(matrix.rows * row_bytes(matrix.dtype, matrix.cols));
+    return advance(part.rows() * row_bytes(matrix.dtype, matrix.cols));
   }
 
   struct Faults {
@@ -376,9 +445,8 @@ class Streamer {
     team_.run((rows + together - 1) / together, [&](int64_t task, int thread) {
       for (int64_t row = task * together; row < std::min(rows, (task + 1) * together); ++row) {
         std::byte* out = buffer_.data() + row * row_bytes(tensor.type, part.matrix.cols);
-        const auto at = static_cast<size_t>(first + row);
-        const int64_t source = part.row_of.empty() ? first + row : part.row_of[at];
-        convert_row(part.matrix, source, tensor.type, out, rows_[static_cast<size_t>(thread)], faults);
+        convert_row(part.source(first + row), part.source_row(first + row), tensor.type, out,
+                    rows_[static_cast<size_t>(thread)], faults);
       }
     });
     if (faults.not_finite) {
@@ -416,7 +484,7 @@ class Streamer {
   Sink sink_;
   ThreadTeam team_;
   std::vector<std::vector<float>> rows_;  // one a thread
-  std::vector<std::byte> buffer_, transposed_;
+  std::vector<std::byte> buffer_, transposed_, piece_;
   uint64_t done_ = 0;
 };
 
@@ -424,7 +492,7 @@ uint64_t total_bytes(const std::vector<OutputTensor>& tensors) {
   uint64_t total = 0;
   for (const OutputTensor& tensor : tensors) {
     for (const Part& part : tensor.parts) {
-      total += static_cast<uint64_t>(part.matrix.rows * row_bytes(tensor.type, part.matrix.cols));
+      total += static_cast<uint64_t>(tensor.bytes(part.rows(), part.matrix.cols));
     }
   }
   return total;
@@ -450,7 +518,7 @@ int file_type_of(const std::vector<OutputTensor>& tensors, const WriteOptions& o
   if (options.mix) return options.mix->file_type;
   std::map<DType, int64_t> weights;
   for (const OutputTensor& tensor : tensors) {
-    for (const Part& part : tensor.parts) weights[tensor.type] += part.matrix.rows * part.matrix.cols;
+    for (const Part& part : tensor.parts) weights[tensor.type] += part.weights();
   }
   const auto most = std::ranges::max_element(weights, {}, [](const auto& pair) { return pair.second; });
   const auto mix = mix_of(most->first);
@@ -504,14 +572,14 @@ bool make_folder(const std::string& out) {
   return made;
 }
 
-std::map<std::string, std::string> side_files(const Model& model, DType main_type, const WriteOptions& options,
+std::map<std::string, std::string> side_files(const Model& model, const FolderTypes& types, const WriteOptions& options,
                                               std::vector<std::string>& notes) {
   std::map<std::string, std::string> files;
   const auto put = [&](const std::string& name, const nlohmann::ordered_json& json) {
     files[name] = json.dump(2) + "\n";
   };
   if (options.format == CheckpointFormat::HuggingFace) {
-    put("config.json", write_hugging_face_spec(model.spec, torch_name(main_type)));
+    put("config.json", write_hugging_face_spec(model.spec, types));
     if (model.store.generation_config.is_null()) {
       put("generation_config.json", write_generation_config(model.spec));
     } else {
@@ -527,7 +595,8 @@ std::map<std::string, std::string> side_files(const Model& model, DType main_typ
 bool write_folder(const Model& model, const std::string& out, DType main_type, const WriteOptions& options,
                   const std::vector<OutputTensor>& tensors, WriteSummary& summary) {
   // All that can be refused comes before the first file.
-  const auto files = side_files(model, main_type, options, summary.notes);
+  const bool pairs = std::ranges::any_of(tensors, [](const auto& tensor) { return tensor.piece != Piece::All; });
+  const auto files = side_files(model, {torch_name(main_type), pairs}, options, summary.notes);
   const bool made = make_folder(out);
   bool complete = false;
   const auto tidy = [&] {
@@ -537,7 +606,8 @@ bool write_folder(const Model& model, const std::string& out, DType main_type, c
   try {
     std::vector<SafetensorsPlan> plans;
     for (const OutputTensor& tensor : tensors) {
-      plans.push_back({tensor.name, safetensors_dtype(tensor.type), tensor.shape});
+      const bool whole = tensor.piece == Piece::All;
+      plans.push_back({tensor.name, whole ? safetensors_dtype(tensor.type) : "U8", tensor.shape});
     }
     const bool native = options.format == CheckpointFormat::Mistral;
     // The readers of the publisher's layout expect one file.

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/error.h"
+#include "formats/mxfp4_pairs.h"
 
 namespace ostro {
 
@@ -46,8 +47,13 @@ bool has_name(const NameTable& table, Role role) {
   return std::ranges::find(table.names, role, &TensorName::role) != table.names.end();
 }
 
-const TensorName& written_name(const NameTable& table, Role role) {
-  const auto found = std::ranges::find(table.names, role, &TensorName::role);
+bool is_pair(const TensorName& name) { return name.pattern.ends_with(kMxfp4CodesSuffix); }
+
+const TensorName& written_name(const NameTable& table, Role role, DType type) {
+  auto found = std::ranges::find(table.names, role, &TensorName::role);
+  const auto pair =
+      std::ranges::find_if(table.names, [&](const TensorName& name) { return name.role == role && is_pair(name); });
+  if (type == DType::MXFP4 && pair != table.names.end()) found = pair;
   if (found == table.names.end()) {
     throw_error(ErrorKind::File, "{} has no name for the {} in models of this family", name_of(table.format),
                 to_text({role}));

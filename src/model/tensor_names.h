@@ -55,8 +55,10 @@ struct NameTable {
 // Throws Error(File) where a family has no such layout.
 const NameTable& name_table(CheckpointFormat format, std::string_view family);
 bool has_name(const NameTable& table, Role role);
-// The first spelling of a role. Throws Error(File) where the layout has none.
-const TensorName& written_name(const NameTable& table, Role role);
+// The first spelling of a role; in a layout that has MXFP4 in pairs of tensors, one of such a pair for that type alone.
+// Throws Error(File) where the layout has none.
+const TensorName& written_name(const NameTable& table, Role role, DType type = DType::F32);
+bool is_pair(const TensorName& name);
 // Numbered pickles lie in the order of their parameters' sorted names (layer 10 before layer 2): gives them the names.
 // Throws Error(File) where the number of files fits no number of layers.
 void name_numbered_tensors(WeightStore& store);

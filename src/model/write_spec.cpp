@@ -215,8 +215,13 @@ void update_gguf_spec(const ModelSpec& spec, GgufMetadata& metadata) {
   if (const auto update = writer_of(spec).update_gguf; update != nullptr) update(spec, metadata);
 }
 
-Json write_hugging_face_spec(const ModelSpec& spec, const std::string& dtype) {
-  return writer_of(spec).hugging_face(spec, dtype);
+Json write_hugging_face_spec(const ModelSpec& spec, const FolderTypes& types) {
+  const SpecWriter& writer = writer_of(spec);
+  Json config = writer.hugging_face(spec, types.dtype);
+  if (types.mxfp4) {
+    config["quantization_config"] = {{"modules_to_not_convert", writer.not_mxfp4}, {"quant_method", "mxfp4"}};
+  }
+  return config;
 }
 
 Json write_generation_config(const ModelSpec& spec) {

@@ -16,8 +16,13 @@ void update_gguf_spec(const ModelSpec& spec, GgufMetadata& metadata);
 // Divisors of the RoPE frequencies for the tensor rope_freqs.weight; empty where the keys say all.
 std::vector<float> rope_divisors(const ModelSpec& spec);
 
-// config.json; `dtype` as torch names it ("bfloat16").
-nlohmann::ordered_json write_hugging_face_spec(const ModelSpec& spec, const std::string& dtype);
+// The types of a folder's tensors.
+struct FolderTypes {
+  std::string dtype;   // of most, as torch names it ("bfloat16")
+  bool mxfp4 = false;  // of the experts
+};
+// config.json
+nlohmann::ordered_json write_hugging_face_spec(const ModelSpec& spec, const FolderTypes& types);
 nlohmann::ordered_json write_generation_config(const ModelSpec& spec);
 
 // params.json

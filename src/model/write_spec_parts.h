@@ -24,6 +24,8 @@ struct SpecWriter {
   void (*update_gguf)(const ModelSpec& spec, GgufMetadata& metadata);
   // config.json
   Json (*hugging_face)(const ModelSpec& spec, const std::string& dtype);
+  // The modules that stay as they are where experts are MXFP4, as config.json lists them.
+  std::span<const std::string_view> not_mxfp4 = {};
 };
 extern const SpecWriter kDeepSeekSpecWriter;
 extern const SpecWriter kLlamaSpecWriter;

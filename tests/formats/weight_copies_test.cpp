@@ -56,7 +56,7 @@ TEST(WeightCopies, TakeTheMemoryOfTheCopiesAndOneTensor) {
   int64_t most_mapped = 0;
   copies.make_all(team, [&](uint64_t) { most_mapped = std::max(most_mapped, resident("RssFile") - mapped); });
   EXPECT_LT(most_mapped, tensor / 2);
-  EXPECT_GT(resident("RssAnon") - anonymous, all - tensor / 2);
+  EXPECT_GT(resident("RssAnon") - anonymous, all - 2 * tensor);  // the heap may have had memory left
   for (const std::byte* copy : planned) EXPECT_EQ(copy[kBytes - 1], std::byte{7});
 
   for (const std::byte* copy : planned) copies.drop(copy);

@@ -382,7 +382,9 @@ TEST(Fp8Squares, WholeSquaresAreTransposedAsTheyAre) {
     replace(prefix + "kv_b_proj.weight", {512, 160}, DType::F8_E4M3);
     replace(prefix + "o_proj.weight", {160, 256}, DType::F8_E4M3);
   }
-  const Weights weights = bind_weights(spec, store);
+  Weights weights = bind_weights(spec, store);
+  ThreadTeam team(2);
+  weights.reordered.make_all(team);
   const auto& mla = std::get<MlaWeights>(weights.blocks[0].mixer);
   const TensorEntry& whole = store.tensors.at("model.layers.0.self_attn.kv_b_proj.weight");
   Matrix source{whole.bytes.data(), DType::F8_E4M3, 512, 160, 160};
