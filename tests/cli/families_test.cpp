@@ -1,5 +1,6 @@
 // The table of families in README.md, through the program: each model is described in the words of its papers,
-// continues a text as its publishers' code does, and can be quantised. (Logits: tests/model/reference_test.cpp.)
+// continues a text as its publishers' code does, and can be quantised and converted. (Logits:
+// tests/model/reference_test.cpp.)
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -37,9 +38,13 @@ constexpr Family kFamilies[] = {
     {"mistral-full.gguf", "mistral-full", "all earlier tokens"},
     {"mixtral", "mixtral", kSoftmax},
     {"mixtral-native", "mixtral", kSoftmax},
+    {"mixtral-native-stacked", "mixtral", kSoftmax},
+    {"mixtral-per-expert.gguf", "mixtral", kSoftmax},
     {"mixtral.gguf", "mixtral", kSoftmax},
     {"llama3", "llama3", "output tied to the embeddings"},
     {"llama3.gguf", "llama3", "output tied to the embeddings"},
+    {"llama-linear", "llama-linear", "all earlier tokens"},
+    {"mistral-yarn", "mistral-yarn", "all earlier tokens"},
     {"dbrx", "dbrx", kClip},
     {"dbrx.gguf", "dbrx", kClip},
     {"grok-1", "grok-1", kCap},
@@ -57,6 +62,7 @@ constexpr Family kFamilies[] = {
     {"deepseek-v3.gguf", "deepseek-v3", "chosen with a bias that the weights leave out"},
     {"olmoe", "olmoe", kWhole},
     {"olmoe.gguf", "olmoe", kWhole},
+    {"openmoe", "openmoe", "SwiGLU as the gate of a gate"},
     {"openmoe-drop", "openmoe-drop", kCapacity},
     {"qwen2-moe", "qwen2-moe", kGated},
     {"qwen2-moe.gguf", "qwen2-moe", kGated},
@@ -114,6 +120,24 @@ TEST_P(FamilyTest, IsQuantised) {
       run_ostro({"run", "-m", file, "--tokens", prompt_, "-n", "8", "--temp", "0", "--ignore-eos", "--json"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_EQ(outcome.json()["tokens"].size(), 8u);
+}
+
+// In GGUF and in a folder it is the same model. What the publisher holds in 8 bits needs float32 for that.
+TEST_P(FamilyTest, IsConverted) {
+  const std::string name = GetParam().model;
+  const bool is_narrow = name == "deepseek-v3-fp8" || name == "grok-1-original";
+  for (const std::string to : {"gguf", "hf"}) {
+    const std::string out = (temporary_folder() / ("model." + to)).string();
+    std::vector<std::string> arguments = {"convert", model_, out, "--to", to};
+    if (is_narrow) arguments.insert(arguments.end(), {"--type", "f32"});
+    const auto written = run_ostro(arguments);
+    ASSERT_EQ(written.exit_code, 0) << written.err;
+    const auto outcome = run_ostro({"run", "-m", out, "--tokens", prompt_, "-n", "24", "--temp", "0", "--ignore-eos",
+                                    "--compute", "f32", "-ctk", "f32", "-ctv", "f32", "--json"});
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_EQ(outcome.json()["tokens"].get<std::vector<int32_t>>(), reference_ids(GetParam().reference, "greedy"))
+        << to;
+  }
 }
 
 // What a model's files say of RoPE, said by flags instead.

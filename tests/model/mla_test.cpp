@@ -403,5 +403,17 @@ TEST(Fp8Squares, WholeSquaresAreTransposedAsTheyAre) {
   }
 }
 
+// What the cache of the published models takes beside one with a key and a value for each head.
+TEST(LatentCache, IsAFewPercentOfPlainMultiHeads) {
+  for (const auto& [shape, plain_values, saved] : {std::tuple{"deepseek-v2-lite", int64_t{16 * (192 + 128)}, 88.75},
+                                                   {"deepseek-v2", 128 * (192 + 128), 98.59},
+                                                   {"deepseek-v3", 128 * (192 + 128), 98.59}}) {
+    const ModelSpec spec = published_shape(shape, 2);
+    const auto latent = static_cast<double>(KvCache::bytes_per_token(spec, DType::F16, DType::F16));
+    EXPECT_EQ(latent, 2 * (512 + 64) * 2) << shape;
+    EXPECT_NEAR(100 * (1 - latent / static_cast<double>(2 * plain_values * 2)), saved, 0.01) << shape;
+  }
+}
+
 }  // namespace
 }  // namespace ostro::test
