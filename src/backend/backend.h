@@ -85,6 +85,8 @@ class Backend {
   virtual ~Backend() = default;
   virtual std::string name() const = 0;  // "avx512 (vnni), 2 threads"
   virtual int threads() const = 0;
+  // Whether products read weights of this type interleaved (tensor/interleave.h), which is then the faster order.
+  virtual bool reads_interleaved(DType type) const = 0;
 
   // All products of one input in one phase. [rows, in] -> [rows, out]
   virtual void linear(std::span<const Product> products, Rows in) noexcept = 0;

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "kernels/cpu/select.h"
 #include "tensor/dtype.h"
+#include "tensor/interleave.h"
 
 namespace ostro {
 namespace {
@@ -59,6 +60,9 @@ class CpuBackend final : public Backend {
 
   std::string name() const override { return set_.description; }
   int threads() const override { return team_.size(); }
+  bool reads_interleaved(DType type) const override {
+    return kernels_.reads_interleaved && (!is_quantized(type) || form(type) == InputForm::Int8);
+  }
 
   void linear(std::span<const Product> products, Rows in) noexcept override {
     prepare_inputs(in, [&](auto&& visit) {
@@ -87,7 +91,10 @@ class CpuBackend final : public Backend {
 
   void embed(Rows out, const Matrix& table, std::span<const int32_t> tokens, float scale) noexcept override {
     team_.run(out.rows, [&](int64_t r, int) {
-      kernels_.to_float(out.row(r), table.row(tokens[static_cast<size_t>(r)]), table.dtype, out.width);
+      thread_local std::vector<std::byte> copy;
+      copy.resize(static_cast<size_t>(table.row_bytes));
+      const std::byte* row = whole_row(table, tokens[static_cast<size_t>(r)], copy.data());
+      kernels_.to_float(out.row(r), row, table.dtype, out.width);
       if (scale == 1) return;
       for (int64_t i = 0; i < out.width; ++i) out.row(r)[i] *= scale;
     });
@@ -293,8 +300,8 @@ class CpuBackend final : public Backend {
       bf16 = bf16 || form(type) == InputForm::Bf16;
     });
     if (int8) {
-      const int64_t groups = in.width / 32;
-      const auto rows = static_cast<size_t>(in.rows), count = rows * static_cast<size_t>(groups);
+      const size_t count = static_cast<size_t>(Int8Rows::codes(in.rows, in.width)) / 32;  // groups
+      int8_.rows = in.rows;
       int8_.width = in.width;
       int8_.code = static_cast<int8_t*>(int8_code_.reserve(count * 32));
       int8_.scale = static_cast<float*>(int8_scale_.reserve(count * 4));
@@ -334,6 +341,7 @@ class CpuBackend final : public Backend {
       args.scales = weight.scales;
       args.scale_stride = weight.scale_stride;
       args.scale_row = weight.scale_row + panel.first_output;
+      args.interleaved = weight.interleaved;
       args.width = weight.cols;
       args.outputs = std::min(kPanelOutputs, weight.rows - panel.first_output);
       args.out = panel.out.row(panel.first_row) + panel.first_output;

@@ -6,6 +6,11 @@ set(kernel_flags_avx2 -mavx2 -mfma -mf16c)
 set(kernel_flags_avx512 ${kernel_flags_avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi
     -mprefer-vector-width=512)
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+  # The products of few rows are long straight lines of code, over which combining more instructions than two takes
+  # minutes and makes worse code.
+  foreach(set ${kernel_sets})
+    list(APPEND kernel_flags_${set} --param max-combine-insns=2)
+  endforeach()
   # GCC 12 takes the undefined register inside its own AVX-512 intrinsics for a fault of ours (GCC bug 105593).
   list(APPEND kernel_flags_avx512 -Wno-maybe-uninitialized -Wno-uninitialized)
 endif()

@@ -33,7 +33,9 @@ struct Matrix {
   const float* scales = nullptr;  // null where each code is its weight
   int64_t scale_stride = 0;       // scales in a row of the grid
   int64_t scale_row = 0;          // the first row's place in the tensor that the grid covers
+  bool interleaved = false;       // order of the bytes: tensor/interleave.h
 
+  // Of an interleaved matrix: only where a group of rows begins.
   const std::byte* row(int64_t i) const { return data + i * row_bytes; }
 };
 

@@ -14,6 +14,7 @@
 #include "base/half.h"
 #include "base/random.h"
 #include "kernels/cpu/select.h"
+#include "tensor/interleave.h"
 #include "tensor/quant.h"
 
 namespace ostro {
@@ -61,12 +62,12 @@ struct Int8Buffer {
   std::vector<int32_t> sum16;
   Int8Rows rows;
   Int8Buffer(int64_t count, int64_t width)
-      : code(static_cast<size_t>(count * width)),
+      : code(static_cast<size_t>(Int8Rows::codes(count, width))),
         scale(code.size() / 32),
         offset16(code.size() / 16),
         offset32(code.size() / 32),
         sum16(code.size() / 16),
-        rows{code.data(), scale.data(), sum16.data(), offset16.data(), offset32.data(), width} {}
+        rows{code.data(), scale.data(), sum16.data(), offset16.data(), offset32.data(), count, width} {}
 };
 
 const KernelTable& portable() {
@@ -113,6 +114,17 @@ PanelArgs panel_args(const std::vector<std::byte>& weight, DType type, int64_t w
   args.rows = rows;
   args.scratch = scratch;
   return args;
+}
+
+// The same weights in the order that loading gives them.
+std::vector<std::byte> interleaved(const std::vector<std::byte>& weight, const PanelArgs& args) {
+  std::vector<std::byte> out = weight;
+  const int64_t group = kInterleavedRows * args.weight_row_bytes;
+  for (int64_t o = 0; o + kInterleavedRows <= args.outputs; o += kInterleavedRows) {
+    const auto at = static_cast<size_t>(o / kInterleavedRows * group);
+    interleave_rows(&out[at], &weight[at], args.type, args.weight_row_bytes);
+  }
+  return out;
 }
 
 // Compares out [rows, outputs] with float64 sums over the dequantised weights and in(r, k).
@@ -184,9 +196,24 @@ void check_int8_products(const KernelTable& table, DType type, int64_t width, in
     }
     expect_same_bits(ours, few, "a few rows at a time");
   }
+  if (table.reads_interleaved && can_interleave(type, width)) {
+    const auto repacked = interleaved(weight, args);
+    PanelArgs again = args;
+    again.weight = repacked.data();
+    again.interleaved = true;
+    for (const int64_t count : {1, 2, 3, 4, 5, 6, 7, 8, 13, 23}) {
+      std::ranges::fill(few, 0.0f);
+      for (int64_t r = 0; r < rows; r += again.rows) {
+        again.rows = std::min(count, rows - r);
+        again.out = &few[static_cast<size_t>(r * outputs)];
+        table.matmul_int8(again, input.rows, r);
+      }
+      expect_same_bits(ours, few, "interleaved");
+    }
+  }
   // Each group costs a few roundings, of terms that may be larger than their difference (scale and min).
   expect_products(ours, weight, args, rows, 4e-6, [&](int64_t r, int64_t k) {
-    const auto at = static_cast<size_t>(r * width + k);
+    const auto at = static_cast<size_t>(input.rows.index(r, k));
     return static_cast<double>(input.code[at]) * input.scale[at / 32];
   });
 }
@@ -253,6 +280,21 @@ void check_float_products(const KernelTable& table, DType type, int64_t width, i
       table.matmul_float(args, &in[static_cast<size_t>(r * width)], width);
     }
     expect_same_bits(ours, few, "a few rows at a time");
+  }
+  if (table.reads_interleaved && can_interleave(type, width) && !is_quantized(type)) {
+    const auto repacked = interleaved(weight, args);
+    PanelArgs again = args;
+    again.weight = repacked.data();
+    again.interleaved = true;
+    for (const int64_t count : {1, 2, 3, 4, 17}) {
+      std::ranges::fill(few, 0.0f);
+      for (int64_t r = 0; r < rows; r += again.rows) {
+        again.rows = std::min(count, rows - r);
+        again.out = &few[static_cast<size_t>(r * outputs)];
+        table.matmul_float(again, &in[static_cast<size_t>(r * width)], width);
+      }
+      expect_same_bits(ours, few, "interleaved");
+    }
   }
   expect_products(ours, weight, args, rows, 3e-6,
                   [&](int64_t r, int64_t k) { return static_cast<double>(in[static_cast<size_t>(r * width + k)]); });

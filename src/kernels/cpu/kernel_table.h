@@ -17,14 +17,25 @@ inline constexpr int64_t kPanelOutputs = 32;
 // Largest number of input rows a matmul call takes at once; the backend cuts longer inputs.
 inline constexpr int64_t kMatmulRows = 512;
 
-// Activations as int8: value ~ scale[group] * code, groups of 32. `width` is a multiple of 32.
+// Activations as int8: value ~ scale[group] * code, groups of 32. Stretches of 512 of a row lie apart, those of all
+// rows together: what a product's tile reads is one piece of memory with fixed distances. `width` is a multiple of 32.
+inline constexpr int64_t kInt8Stretch = 512;
 struct Int8Rows {
-  int8_t* code;     // [rows, width]
-  float* scale;     // [rows, width / 32]
-  int32_t* sum16;   // [rows, width / 16] sums of 16 codes
-  float* offset16;  // [rows, width / 16] -scale * sum of 16 codes
-  float* offset32;  // [rows, width / 32] -scale * sum of 32 codes
+  int8_t* code;     // [width / 512 rounded up, rows, 512]
+  float* scale;     // a group of 32: [.., rows, 16]
+  int32_t* sum16;   // [.., rows, 32] sums of 16 codes
+  float* offset16;  // [.., rows, 32] -scale * sum of 16 codes
+  float* offset32;  // [.., rows, 16] -scale * sum of 32 codes
+  int64_t rows;
   int64_t width;
+
+  static int64_t codes(int64_t rows, int64_t width) {
+    return (width + kInt8Stretch - 1) / kInt8Stretch * rows * kInt8Stretch;
+  }
+  // Index of a code; that of its group of 16 or 32 is a 16th or 32nd of it.
+  int64_t index(int64_t row, int64_t k) const {
+    return (k / kInt8Stretch * rows + row) * kInt8Stretch + k % kInt8Stretch;
+  }
 };
 
 // One panel of a product: out[r][o] = sum over k of in[r][k] * weight[first_output + o][k].
@@ -35,9 +46,10 @@ struct PanelArgs {
   const float* scales;  // F8_E4M3: as in Matrix, for this panel's first row; null: none
   int64_t scale_stride;
   int64_t scale_row;
-  int64_t width;    // inputs
-  int64_t outputs;  // 1 .. kPanelOutputs
-  float* out;       // [rows, outputs], out_stride floats between rows
+  bool interleaved;  // whole groups of 16 rows lie as tensor/interleave.h says; only where the table reads that
+  int64_t width;     // inputs
+  int64_t outputs;   // 1 .. kPanelOutputs
+  float* out;        // [rows, outputs], out_stride floats between rows
   int64_t out_stride;
   int64_t rows;  // 1 .. kMatmulRows
   // The weights this thread will want next, fetched into its cache while this panel is used; may be null.
@@ -78,6 +90,7 @@ inline constexpr size_t kScratchBytes = 1u << 20;
 
 struct KernelTable {
   const char* name;
+  bool reads_interleaved;
 
   // Products. int8: quantised weights with int8 activations. float32: any weight, dequantised, with float32
   // activations. bf16: BF16 weights with activations rounded to BF16; null where the set has no such product.

@@ -3,13 +3,19 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "base/half.h"
 #include "kernels/cpu/kernel_table.h"
 #include "tensor/quant_tables.h"
 
 namespace ostro {
+
+extern const KernelTable kernels_avx512;
+
 namespace {
+
+constexpr const KernelTable& kVectorKernels = kernels_avx512;
 
 // Each builds on those above it.
 // clang-format off
@@ -21,18 +27,7 @@ namespace {
 #include "kernels/cpu/matmul.inc"
 #include "kernels/cpu/matmul_few_floats.inc"
 #include "kernels/cpu/matmul_tiles.inc"
-#include "kernels/cpu/rowwise.inc"
-#include "kernels/cpu/attention.inc"
-#include "kernels/cpu/attention_step.inc"
-#include "kernels/cpu/table.inc"
 // clang-format on
-
-constexpr KernelTable make_tile_table(const char* name) {
-  KernelTable table = make_table(name);
-  table.matmul_int8 = matmul_int8_tiles;
-  table.matmul_bf16 = matmul_bf16_tiles;
-  return table;
-}
 
 }  // namespace
 

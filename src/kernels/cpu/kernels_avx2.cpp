@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "base/half.h"
 #include "kernels/cpu/kernel_table.h"

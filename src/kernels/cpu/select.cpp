@@ -27,18 +27,29 @@ bool has_amx() {
   return bf16 && tile && int8 && request_amx();
 }
 
+// Tables over tiles have only products: the rest is that of the set below.
+KernelTable completed(const KernelTable& tiles, const KernelTable& vector) {
+  KernelTable table = vector;
+  table.name = tiles.name;
+  table.matmul_int8 = tiles.matmul_int8;
+  table.matmul_bf16 = tiles.matmul_bf16;
+  return table;
+}
+
 std::vector<InstructionSet> list() {
+  static const KernelTable amx = completed(kernels_amx, kernels_avx512);
+  static const KernelTable amx_soft = completed(kernels_amx_soft, kernels_portable);
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
   return {
-      {"amx", "AMX (int8, BF16) over AVX-512", &kernels_amx, avx512 && has_amx(), true},
+      {"amx", "AMX (int8, BF16) over AVX-512", &amx, avx512 && has_amx(), true},
       {"avx512", "AVX-512 with VNNI", &kernels_avx512, avx512, true},
       {"avx2", "AVX2 with FMA and F16C", &kernels_avx2, avx2, true},
       {"portable", "plain C++", &kernels_portable, true, true},
-      {"amx-soft", "the AMX kernels over tiles in plain C++ (for tests)", &kernels_amx_soft, true, false},
+      {"amx-soft", "the AMX kernels over tiles in plain C++ (for tests)", &amx_soft, true, false},
   };
 }
 
