@@ -17,6 +17,7 @@
 #include "cli/model_flags.h"
 #include "cli/terminal.h"
 #include "engine/memory.h"
+#include "engine/resident.h"
 #include "model/checkpoint_writer.h"
 #include "model/random_model.h"
 #include "model/read_spec_published.h"
@@ -264,6 +265,7 @@ void bench(const BenchFlags& flags) {
   } else {
     made = make_random_model(flags);
     if (!flags.write.empty()) write_model(*made, flags.write);
+    if (!flags.model.no_repack) make_resident(*made, *make_cpu_backend(flags.model.engine_options().backend), nullptr);
   }
   if (interrupted()) return;
   const Model& model = made ? *made : engine->model();

@@ -59,6 +59,7 @@ EngineOptions ModelFlags::engine_options() const {
   if (rope_base > 0) overrides.theta = rope_base;
   if (yarn_context > 0) overrides.original_context = yarn_context;
   overrides.no_capacity = no_capacity;
+  options.repack = !no_repack;
   options.draft.most = draft_max;
   if (draft == "mtp") options.draft.kind = DraftOptions::Kind::Mtp;
   if (draft == "ngram") options.draft.kind = DraftOptions::Kind::Ngram;
@@ -84,6 +85,7 @@ void add_compute_flags(CLI::App& verb, ModelFlags& flags) {
   add_choice(verb, "--ctv,--cache-type-v", flags.value_type, cache_types, "Type of cached values")->group(group);
   add_choice(verb, "--compute", flags.compute, {"auto", "f32"}, "f32: float32 activations and sums, on any weights")
       ->group(group);
+  verb.add_flag("--no-repack", flags.no_repack, "Use the weights as the file has them, mapped; slower")->group(group);
 }
 
 // What is given over the model's own description.

@@ -23,7 +23,7 @@ struct ModelFlags {
   std::string rope_scaling;
   double rope_scale = 0, rope_base = 0;
   int64_t yarn_context = 0;
-  bool no_capacity = false;
+  bool no_capacity = false, no_repack = false;
   std::string draft = "none", draft_model;
   int64_t draft_max = 0;
 

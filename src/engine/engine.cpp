@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "engine/memory.h"
 #include "engine/read_ahead.h"
+#include "engine/resident.h"
 
 namespace ostro {
 namespace {
@@ -107,8 +108,11 @@ std::unique_ptr<Engine> Engine::open(const std::string& path, const EngineOption
   });
   std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(model->store);
   if (tokenizer) check_tokenizer(*tokenizer, *model);
-  read_ahead(model->store, options.loading);
   auto engine = std::make_unique<Engine>(std::move(model), std::move(tokenizer), options);
+  if (options.repack)
+    make_resident(*engine->model_, *engine->backend_, options.loading);
+  else
+    read_ahead(engine->model_->store, options.loading);
   engine->load_seconds_ = seconds_since(start);
   return engine;
 }

@@ -30,8 +30,9 @@ struct EngineOptions {
   int32_t sequences = 1;              // at a time
   DType key_type = DType::F16, value_type = DType::F16;
   SpecOverrides overrides;  // applied by Engine::open
+  bool repack = true;       // Engine::open copies the weights into the order that products read fastest (resident.h)
   DraftOptions draft;
-  // Called while weights are read ahead; may be null.
+  // Called while weights are loaded; may be null.
   std::function<void(uint64_t done, uint64_t total)> loading;
 
   static constexpr int64_t kDefaultContext = -1;  // 4096, or less where the model was made for less

@@ -1,5 +1,7 @@
 #include "model/random_model.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -16,7 +18,7 @@ namespace ostro {
 namespace {
 
 constexpr int64_t kPoolRows = 128;
-constexpr size_t kAlignment = 64;
+constexpr size_t kAlignment = size_t{2} << 20;  // of huge pages, as weights have that were loaded
 
 struct AlignedFree {
   void operator()(void* memory) const { ::operator delete (memory, std::align_val_t{kAlignment}); }
@@ -34,6 +36,7 @@ class Maker {
     const size_t size = static_cast<size_t>(rows * bytes);
     std::shared_ptr<std::byte> memory(static_cast<std::byte*>(::operator new (size, std::align_val_t{kAlignment})),
                                       AlignedFree{});
+    madvise(memory.get(), size, MADV_HUGEPAGE);
     const bool own_rows = id.role == Role::Router;
     for (int64_t row = 0; row < rows; ++row) {
       std::byte* out = memory.get() + row * bytes;
