@@ -4,18 +4,23 @@
 //   cmake --build --preset release --target ostro_kernel_bench && build/release/bench/ostro_kernel_bench
 //
 // product/ has weights larger than any cache and two threads, and shows what memory allows; cached/ has weights that
-// stay in the cache and one thread, is timed by the processor's own clock, and shows what the arithmetic does.
+// stay in the cache and one thread, is timed by the processor's own clock, and shows what the arithmetic does. Both
+// have them interleaved where that is read, as loading leaves them; mapped/ is product/ with rows as files have them.
 // bytes_per_second counts weights, items_per_second multiplications and additions.
 #include <benchmark/benchmark.h>
+#include <sys/mman.h>
 
 #include <array>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "backend/backend.h"
 #include "base/random.h"
 #include "tensor/dtype.h"
+#include "tensor/interleave.h"
 #include "tensor/quant.h"
 
 namespace ostro {
@@ -29,10 +34,24 @@ std::vector<float> normals(int64_t count) {
   return out;
 }
 
+// In huge pages, as weights are when they were loaded.
+struct Free {
+  void operator()(std::byte* memory) const { std::free(memory); }
+};
+using Memory = std::unique_ptr<std::byte[], Free>;
+Memory allocate(size_t bytes) {
+  constexpr size_t kHugePage = size_t{2} << 20;
+  const size_t size = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+  Memory memory(static_cast<std::byte*>(std::aligned_alloc(kHugePage, size)));
+  madvise(memory.get(), size, MADV_HUGEPAGE);
+  return memory;
+}
+
 // One quantised row, repeated: what is multiplied costs the same whatever the values.
-std::vector<std::byte> make_weight(DType type, int64_t rows, int64_t cols) {
+Memory make_weight(DType type, int64_t rows, int64_t cols) {
   const auto bytes = static_cast<size_t>(row_bytes(type, cols));
-  std::vector<std::byte> row(bytes), out(bytes * static_cast<size_t>(rows));
+  std::vector<std::byte> row(bytes);
+  Memory out = allocate(bytes * static_cast<size_t>(rows));
   if (can_quantize(type)) {
     quantize_row(type, normals(cols), row.data());
   } else {
@@ -42,15 +61,25 @@ std::vector<std::byte> make_weight(DType type, int64_t rows, int64_t cols) {
   return out;
 }
 
-void product(benchmark::State& state, DType type, int64_t outputs, int64_t rows, int threads) {
+void product(benchmark::State& state, DType type, int64_t outputs, int64_t rows, int threads, bool repacked) {
   const auto backend = make_cpu_backend({threads, Compute::Auto});
-  const auto weight = make_weight(type, outputs, kInputs);
+  Memory weight = make_weight(type, outputs, kInputs);
+  const int64_t bytes = row_bytes(type, kInputs);
+  const bool interleaved = repacked && backend->reads_interleaved(type) && can_interleave(type, kInputs);
+  if (interleaved) {
+    std::vector<std::byte> group(static_cast<size_t>(kInterleavedRows * bytes));
+    for (int64_t row = 0; row < outputs; row += kInterleavedRows) {
+      std::memcpy(group.data(), &weight[static_cast<size_t>(row * bytes)], group.size());
+      interleave_rows(&weight[static_cast<size_t>(row * bytes)], group.data(), type, bytes);
+    }
+  }
   std::vector<float> in = normals(rows * kInputs), out(static_cast<size_t>(rows * outputs));
-  const Matrix matrix{weight.data(), type, outputs, kInputs, row_bytes(type, kInputs)};
+  Matrix matrix{weight.get(), type, outputs, kInputs, bytes};
+  matrix.interleaved = interleaved;
   for (auto _ : state) {
     backend->linear(std::array{Product{matrix, Rows{out.data(), rows, outputs}}}, Rows{in.data(), rows, kInputs});
   }
-  state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(weight.size()));
+  state.SetBytesProcessed(state.iterations() * outputs * bytes);
   state.SetItemsProcessed(state.iterations() * 2 * rows * outputs * kInputs);
 }
 
@@ -62,7 +91,7 @@ void attention(benchmark::State& state, DType type, int64_t rows, int64_t positi
   std::vector<float> out(queries.size());
   const int64_t bytes = row_bytes(type, kDim);
   const auto cache = make_weight(type, 2 * kKvHeads * positions, kDim);
-  const KvRun run{cache.data(), cache.data() + kKvHeads * positions * bytes, 0, positions};
+  const KvRun run{cache.get(), cache.get() + kKvHeads * positions * bytes, 0, positions};
   AttendShape shape;
   shape.query_heads = kHeads;
   shape.kv_heads = kKvHeads;
@@ -77,7 +106,7 @@ void attention(benchmark::State& state, DType type, int64_t rows, int64_t positi
   for (auto _ : state) {
     backend->attend(Rows{out.data(), rows, width}, Rows{data, rows, width}, shape, std::span(&job, 1));
   }
-  state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(cache.size()));
+  state.SetBytesProcessed(state.iterations() * 2 * kKvHeads * positions * bytes);
   state.SetItemsProcessed(state.iterations() * 4 * rows * positions * width);
 }
 
@@ -93,12 +122,16 @@ void norm(benchmark::State& state, int64_t rows) {
 void register_all() {
   for (int t = 0; t < kDTypes; ++t) {
     const auto type = static_cast<DType>(t);
-    for (const int64_t rows : {1, 2, 4, 8, 128}) {
+    for (const int64_t rows : {1, 2, 4, 8, 16, 128}) {
       const std::string name = std::string(info(type).name) + "/" + std::to_string(rows);
-      benchmark::RegisterBenchmark(("product/" + name).c_str(), product, type, 14336, rows, 2)
-          ->UseRealTime()
-          ->Unit(benchmark::kMillisecond);
-      benchmark::RegisterBenchmark(("cached/" + name).c_str(), product, type, 128, rows, 1)
+      // 256 MB of 4-bit weights: the cache of a server holds an expert.
+      for (const bool repacked : {true, false}) {
+        benchmark::RegisterBenchmark(((repacked ? "product/" : "mapped/") + name).c_str(), product, type, 114688, rows,
+                                     2, repacked)
+            ->UseRealTime()
+            ->Unit(benchmark::kMillisecond);
+      }
+      benchmark::RegisterBenchmark(("cached/" + name).c_str(), product, type, 128, rows, 1, true)
           ->Unit(benchmark::kMillisecond);
     }
   }
