@@ -21,6 +21,13 @@ enum class Compute {
   F32,   // float32 activations, weights dequantised to float32
 };
 
+// What the products with weights of some type multiply, and in words for people how.
+enum class Arithmetic : uint8_t { Int8, Bf16, Float32 };
+struct ProductKernel {
+  Arithmetic arithmetic;
+  std::string words;  // "int8 products"
+};
+
 // Columns [first, first + count) of all rows.
 struct Columns {
   Rows rows;
@@ -128,6 +135,8 @@ class Backend {
 
   // One row of float32 as `type` (F32, F16, BF16, Q8_0), for the KV cache.
   virtual void store_row(std::byte* out, DType type, std::span<const float> in) noexcept = 0;
+
+  virtual ProductKernel product_kernel(DType weight) const = 0;
 };
 
 struct BackendOptions {

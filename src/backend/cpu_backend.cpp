@@ -249,6 +249,13 @@ class CpuBackend final : public Backend {
     kernels_.from_float(out, type, in.data(), static_cast<int64_t>(in.size()));
   }
 
+  ProductKernel product_kernel(DType weight) const override {
+    if (form(weight) == InputForm::Int8) return {Arithmetic::Int8, "int8 products"};
+    if (form(weight) == InputForm::Bf16) return {Arithmetic::Bf16, "bf16 products"};
+    const bool codes = is_quantized(weight) || weight == DType::F8_E4M3;
+    return {Arithmetic::Float32, codes ? "float32 products, dequantised each time" : "float32 products"};
+  }
+
  private:
   // One panel of outputs against a stretch of rows.
   struct Panel {

@@ -1,4 +1,5 @@
 // The CPU backend: the same bits for any number of threads and any grouping of rows; rotations against float64.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <array>
@@ -45,6 +46,16 @@ struct OwnedRows {
     view = {values.data(), rows, width};
   }
 };
+
+TEST(CpuBackend, SaysHowItMultiplies) {
+  const auto automatic = make_cpu_backend({1, Compute::Auto}), exact = make_cpu_backend({1, Compute::F32});
+  EXPECT_EQ(automatic->product_kernel(DType::Q4_K).arithmetic, Arithmetic::Int8);
+  EXPECT_EQ(automatic->product_kernel(DType::F32).arithmetic, Arithmetic::Float32);
+  EXPECT_THAT(automatic->product_kernel(DType::F8_E4M3).words, testing::HasSubstr("dequantised"));
+  EXPECT_EQ(exact->product_kernel(DType::BF16).arithmetic, Arithmetic::Float32);
+  EXPECT_THAT(exact->product_kernel(DType::Q4_K).words, testing::HasSubstr("dequantised"));
+  EXPECT_THAT(exact->product_kernel(DType::F32).words, testing::Not(testing::HasSubstr("dequantised")));
+}
 
 TEST(CpuBackend, LinearIsTheSameForAnyThreadsAndBatch) {
   const int64_t width = 256, outputs = 70, rows = 37;
