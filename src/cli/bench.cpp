@@ -1,16 +1,14 @@
-// `ostro bench`: prompt, decode and batched decode speed, as a table like llama-bench's.
+// `ostro bench`: prompt, decode and batched decode speed, as a table like llama-bench's, and what share of the machine
+// they use.
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
+#include <array>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <optional>
-#include <set>
 
 #include "base/error.h"
 #include "base/progress.h"
-#include "base/random.h"
-#include "cli/bandwidth.h"
+#include "cli/bench_run.h"
 #include "cli/commands.h"
 #include "cli/flags.h"
 #include "cli/interrupt.h"
@@ -31,164 +29,56 @@ struct BenchFlags {
   ModelFlags model;
   std::string shape, type = "q4_k_m", write;
   int64_t layers = 0, repetitions = 5;
-  std::vector<int64_t> prompts = {512}, predicts = {128}, batches = {1}, threads;
-  bool json = false;
+  int64_t experts = 0, top_k = 0, expert_width = 0;  // over those of the shape; 0: its own
+  std::vector<int64_t> prompts = {512}, predicts = {128}, batches = {1}, depths = {0}, threads;
+  bool same_token = false, json = false;
 };
 
-// One measurement: `prompt` tokens at once, or `predict` tokens of each of `batch` sequences one by one.
-struct Test {
-  int64_t prompt = 0, predict = 0, batch = 1;
-  int threads = 1;
-
-  std::string name() const {
-    if (prompt > 0) return fmt::format("pp{}", prompt);
-    return batch == 1 ? fmt::format("tg{}", predict) : fmt::format("tg{}@{}", predict, batch);
-  }
-  int64_t tokens() const { return prompt > 0 ? prompt : predict * batch; }
-};
-
-struct Outcome {
-  Test test;
-  std::vector<double> speeds;  // tokens/s of each repetition, rising
-  double bytes_per_token = 0;
-  double bandwidth = 0;  // of the probe, bytes/s
-  std::string backend;
-
-  double median() const {
-    const size_t half = speeds.size() / 2;
-    return speeds.size() % 2 == 1 ? speeds[half] : (speeds[half - 1] + speeds[half]) / 2;
-  }
-  // Of the bandwidth probe, that reading each weight once took; of use where a step reads more than it computes.
-  double bandwidth_share() const { return bandwidth > 0 ? median() * bytes_per_token / bandwidth : 0; }
-};
-
-uint64_t matrix_bytes(const Matrix& matrix) { return static_cast<uint64_t>(matrix.rows * matrix.row_bytes); }
-
-// Counts the weights that forward reads: everything but the embedding table once a step, and of the experts those that
-// some token chose.
-class BytesRead : public RoutingObserver {
- public:
-  explicit BytesRead(const Model& model) : model_(model) {
-    visit_matrices(model.spec, model.weights, [this](const TensorId& id, const Matrix& matrix) {
-      if (id.expert < 0 && id.role != Role::Embedding) every_step_ += matrix_bytes(matrix);
-    });
-    if (model.spec.tied_embeddings) every_step_ += matrix_bytes(model.weights.embedding);
-  }
-
-  void on_route(const BlockSpec& block, const Batch&, const Routing& routing) override {
-    const size_t index = static_cast<size_t>(&block - model_.spec.blocks.data());
-    const auto& moe = std::get<MoeWeights>(model_.weights.blocks[index].mixer);
-    for (const int32_t expert : std::set<int32_t>(routing.expert.begin(), routing.expert.end())) {
-      const size_t e = static_cast<size_t>(expert);
-      bytes_ += matrix_bytes(moe.gate[e]) + matrix_bytes(moe.up[e]) + matrix_bytes(moe.down[e]);
-    }
-  }
-  void add_step(uint64_t cached_bytes) { bytes_ += every_step_ + cached_bytes; }
-  uint64_t bytes() const { return bytes_; }
-
- private:
-  const Model& model_;
-  uint64_t every_step_ = 0, bytes_ = 0;
-};
-
-struct Bench {
-  const Model& model;
-  EngineOptions options;
-  uint64_t drawn = 0;
-
-  // Random ids: equal ones would all go to the same experts.
-  int32_t next_token() {
-    return static_cast<int32_t>(random_bits(1, 0, drawn++) % static_cast<uint64_t>(model.spec.vocab));
-  }
-
-  Batch prompt_chunk(int64_t first, int64_t count, bool last) {
-    Batch batch;
-    batch.sequences = {{0, 0, count}};
-    for (int64_t i = 0; i < count; ++i) {
-      batch.tokens.push_back(next_token());
-      batch.positions.push_back(first + i);
-    }
-    if (last) batch.logit_rows = {count - 1};
-    return batch;
-  }
-
-  Batch decode_step(int64_t position, int64_t sequences) {
-    Batch batch;
-    for (int64_t i = 0; i < sequences; ++i) {
-      batch.sequences.push_back({static_cast<int32_t>(i), i, 1});
-      batch.tokens.push_back(next_token());
-      batch.positions.push_back(position);
-      batch.logit_rows.push_back(i);
-    }
-    return batch;
-  }
-
-  // Runs a test once; false when it was interrupted.
-  bool run_once(const Test& test, const Decoder& decoder, KvCache& cache, Activations& activations, BytesRead& read) {
-    ForwardHooks hooks;
-    hooks.routing = &read;
-    for (int32_t i = 0; i < cache.options().sequences; ++i) cache.truncate(i, 0);
-    const uint64_t row = KvCache::bytes_per_token(model.spec, options.key_type, options.value_type);
-    for (int64_t at = 0; at < std::max(test.prompt, test.predict);) {
-      if (interrupted()) return false;
-      const int64_t count = test.prompt > 0 ? std::min(options.chunk, test.prompt - at) : 1;
-      const Batch batch =
-          test.prompt > 0 ? prompt_chunk(at, count, at + count == test.prompt) : decode_step(at, test.batch);
-      decoder.forward(batch, cache, activations, hooks);
-      read.add_step(row * static_cast<uint64_t>(at * test.batch));
-      at += count;
-    }
-    return true;
-  }
-
-  std::optional<Outcome> run(const Test& test, int64_t repetitions, double bandwidth) {
-    EngineOptions with = options;
-    with.backend.threads = test.threads;
-    const auto backend = make_cpu_backend(with.backend);
-    const Decoder decoder(model.spec, model.weights, *backend);
-    const int64_t length = std::max(test.prompt, test.predict);
-    KvCache cache(model.spec, {length, std::min(options.chunk, length), static_cast<int32_t>(test.batch),
-                               options.key_type, options.value_type});
-    Activations activations;
-    Outcome outcome{test, {}, 0, bandwidth, backend->name()};
-    Test warm = test;
-    warm.prompt = std::min<int64_t>(warm.prompt, options.chunk);
-    warm.predict = std::min<int64_t>(warm.predict, 4);
-    BytesRead ignored(model), read(model);
-    if (!run_once(warm, decoder, cache, activations, ignored)) return std::nullopt;
-    for (int64_t i = 0; i < repetitions; ++i) {
-      const auto start = std::chrono::steady_clock::now();
-      if (!run_once(test, decoder, cache, activations, read)) return std::nullopt;
-      const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-      outcome.speeds.push_back(static_cast<double>(test.tokens()) / seconds);
-    }
-    std::sort(outcome.speeds.begin(), outcome.speeds.end());
-    outcome.bytes_per_token = static_cast<double>(read.bytes()) / static_cast<double>(test.tokens() * repetitions);
-    return outcome;
-  }
-};
-
-std::vector<Test> list_tests(const BenchFlags& flags) {
+std::vector<BenchTest> list_tests(const BenchFlags& flags) {
   std::vector<int64_t> threads = flags.threads;
   if (threads.empty()) threads = {default_threads()};
-  std::vector<Test> tests;
+  std::vector<BenchTest> tests;
   for (const int64_t team : threads) {
-    for (const int64_t prompt : flags.prompts)
-      if (prompt > 0) tests.push_back({prompt, 0, 1, static_cast<int>(team)});
-    for (const int64_t batch : flags.batches) {
-      for (const int64_t predict : flags.predicts)
-        if (predict > 0) tests.push_back({0, predict, batch, static_cast<int>(team)});
+    for (const int64_t depth : flags.depths) {
+      for (const int64_t prompt : flags.prompts)
+        if (prompt > 0) tests.push_back({prompt, 0, 1, depth, static_cast<int>(team)});
+      for (const int64_t batch : flags.batches) {
+        for (const int64_t predict : flags.predicts)
+          if (predict > 0) tests.push_back({0, predict, batch, depth, static_cast<int>(team)});
+      }
     }
   }
   if (tests.empty()) throw_error(ErrorKind::Usage, "nothing to measure: -p and -n are both 0");
   return tests;
 }
 
+ModelSpec shape_spec(const BenchFlags& flags) {
+  ModelSpec spec = published_shape(flags.shape, flags.layers);
+  if (flags.experts == 0 && flags.top_k == 0 && flags.expert_width == 0) return spec;
+  for (BlockSpec& block : spec.blocks) {
+    auto* moe = std::get_if<MoeSpec>(&block.mixer);
+    if (moe == nullptr) continue;
+    if (flags.experts > 0) moe->router.experts = flags.experts;
+    if (flags.top_k > 0) moe->router.top_k = flags.top_k;
+    if (flags.expert_width > 0) moe->expert.inner = flags.expert_width;
+  }
+  validate(spec, fmt::format("--shape {} with other experts", flags.shape));
+  return spec;
+}
+
+std::string shape_name(const BenchFlags& flags, const ModelSpec& spec) {
+  std::string name = fmt::format("{} x{} {}", flags.shape, spec.layers, flags.type);
+  if (flags.experts > 0) name += fmt::format(" {} experts", flags.experts);
+  if (flags.top_k > 0) name += fmt::format(" top {}", flags.top_k);
+  if (flags.expert_width > 0) name += fmt::format(" x{}", flags.expert_width);
+  return name;
+}
+
 std::unique_ptr<Model> make_random_model(const BenchFlags& flags) {
   const auto mix = find_quant_mix(flags.type);
   if (!mix)
     throw_error(ErrorKind::Usage, "--type {}: expected one of {}", flags.type, fmt::join(quant_mix_names(), ", "));
-  const ModelSpec spec = published_shape(flags.shape, flags.layers);
+  const ModelSpec spec = shape_spec(flags);
   const uint64_t bytes = random_model_bytes(spec, *mix);
   const uint64_t available = available_memory();
   if (bytes > available)
@@ -211,30 +101,73 @@ void write_model(const Model& model, const std::string& path) {
 
 uint64_t model_bytes(const Model& model) {
   uint64_t bytes = 0;
-  visit_matrices(model.spec, model.weights,
-                 [&](const TensorId&, const Matrix& matrix) { bytes += matrix_bytes(matrix); });
+  visit_matrices(model.spec, model.weights, [&](const TensorId&, const Matrix& matrix) {
+    bytes += static_cast<uint64_t>(matrix.rows * matrix.row_bytes);
+  });
   return bytes;
+}
+
+constexpr std::array<const char*, 3> kArithmeticNames = {"int8", "bf16", "float32"};  // indexed by Arithmetic
+
+std::string limits_line(const BenchOutcome& outcome) {
+  std::string line = fmt::format("\n{}; memory read at {:.1f} GB/s", outcome.backend, outcome.limits.bandwidth / 1e9);
+  for (size_t kind = 0; kind < kArithmeticNames.size(); ++kind) {
+    const double peak = outcome.limits.peaks[kind];
+    if (peak > 0) line += fmt::format(", {} products at most {:.0f} Gop/s", kArithmeticNames[kind], peak / 1e9);
+  }
+  return line + "\n";
+}
+
+std::string kernel_lines(const std::vector<TypeWork>& types) {
+  int64_t all = 0;
+  for (const TypeWork& work : types) all += work.parameters;
+  std::string lines = "\n";
+  for (const TypeWork& work : types) {
+    lines += fmt::format("{:<8} {:5.1f} % of the weights: {}\n", info(work.type).name,
+                         100 * static_cast<double>(work.parameters) / static_cast<double>(all), work.kernel.words);
+  }
+  return lines;
 }
 
 constexpr const char* kHeader =
     "| model                          |     size |   params | test       |   t/s median |      min |      max | "
-    "GB/token | "
-    "bandwidth |\n"
+    "GB/token | bandwidth |  Gop/s | of peak |\n"
     "| ------------------------------ | -------: | -------: | ---------- | -----------: | -------: | -------: | "
-    "-------: | "
-    "--------: |\n";
+    "-------: | --------: | -----: | ------: |\n";
 
-std::string table_row(const Model& model, const std::string& name, const Outcome& outcome, bool many_threads) {
+std::string table_row(const Model& model, const std::string& name, const BenchOutcome& outcome, bool many_threads) {
   const std::string test = outcome.test.name() + (many_threads ? fmt::format(" t{}", outcome.test.threads) : "");
   const std::string share = outcome.test.prompt > 0 ? "" : fmt::format("{:.0f} %", 100 * outcome.bandwidth_share());
-  return fmt::format("| {:<30} | {:>8} | {:>6.2f} B | {:<10} | {:>12.2f} | {:>8.2f} | {:>8.2f} | {:>8.3f} | {:>9} |\n",
-                     name.substr(name.size() > 30 ? name.size() - 30 : 0), in_gigabytes(model_bytes(model)),
-                     static_cast<double>(model.spec.parameters()) / 1e9, test, outcome.median(), outcome.speeds.front(),
-                     outcome.speeds.back(), outcome.bytes_per_token / 1e9, share);
+  return fmt::format(
+      "| {:<30} | {:>8} | {:>6.2f} B | {:<10} | {:>12.2f} | {:>8.2f} | {:>8.2f} | {:>8.3f} | {:>9} | {:>6.0f} | "
+      "{:>5.1f} % |\n",
+      name.substr(name.size() > 30 ? name.size() - 30 : 0), in_gigabytes(model_bytes(model)),
+      static_cast<double>(model.spec.parameters()) / 1e9, test, outcome.median(), outcome.speeds.front(),
+      outcome.speeds.back(), outcome.bytes_per_token / 1e9, share, outcome.operations_per_second() / 1e9,
+      100 * outcome.peak_share());
 }
 
-ordered_json as_json(const Outcome& outcome) {
-  const Test& test = outcome.test;
+ordered_json by_arithmetic(const Operations& values) {
+  ordered_json out = ordered_json::object();
+  for (size_t kind = 0; kind < values.size(); ++kind)
+    if (values[kind] > 0) out[kArithmeticNames[kind]] = values[kind];
+  return out;
+}
+
+ordered_json as_json(const std::vector<TypeWork>& types) {
+  ordered_json out = ordered_json::array();
+  for (const TypeWork& work : types) {
+    out.push_back({{"type", info(work.type).name},
+                   {"parameters", work.parameters},
+                   {"bytes", work.bytes},
+                   {"arithmetic", kArithmeticNames[static_cast<size_t>(work.kernel.arithmetic)]},
+                   {"kernel", work.kernel.words}});
+  }
+  return out;
+}
+
+ordered_json as_json(const BenchOutcome& outcome) {
+  const BenchTest& test = outcome.test;
   return {{"test", test.name()},
           {"tokens_per_second", outcome.median()},
           {"min", outcome.speeds.front()},
@@ -243,18 +176,25 @@ ordered_json as_json(const Outcome& outcome) {
           {"n_prompt", test.prompt},
           {"n_gen", test.predict},
           {"batch", test.batch},
+          {"n_depth", test.depth},
           {"threads", test.threads},
           {"backend", outcome.backend},
           {"bytes_per_token", outcome.bytes_per_token},
-          {"bandwidth_bytes_per_second", outcome.bandwidth},
-          {"bandwidth_share", outcome.bandwidth_share()}};
+          {"bandwidth_bytes_per_second", outcome.limits.bandwidth},
+          {"bandwidth_share", outcome.bandwidth_share()},
+          {"operations_per_token", by_arithmetic(outcome.operations_per_token)},
+          {"operations_per_second", outcome.operations_per_second()},
+          {"peak_operations_per_second", by_arithmetic(outcome.limits.peaks)},
+          {"peak_share", outcome.peak_share()}};
 }
 
 void bench(const BenchFlags& flags) {
   if (!flags.shape.empty() && !flags.model.model.empty())
     throw_error(ErrorKind::Usage, "-m and --shape: expected one of them");
   if (flags.shape.empty() && !flags.write.empty()) throw_error(ErrorKind::Usage, "--write needs --shape");
-  const std::vector<Test> tests = list_tests(flags);
+  if (flags.shape.empty() && flags.experts + flags.top_k + flags.expert_width > 0)
+    throw_error(ErrorKind::Usage, "--experts, --top-k and --expert-width need --shape");
+  const std::vector<BenchTest> tests = list_tests(flags);
 
   std::unique_ptr<Engine> engine;  // owns the model where it comes from a file
   std::unique_ptr<Model> made;
@@ -269,18 +209,23 @@ void bench(const BenchFlags& flags) {
   }
   if (interrupted()) return;
   const Model& model = made ? *made : engine->model();
-  const std::string name = made ? fmt::format("{} x{} {}", flags.shape, model.spec.layers, flags.type)
-                                : model.store.path.substr(model.store.path.rfind('/') + 1);
+  const std::string name =
+      made ? shape_name(flags, model.spec) : model.store.path.substr(model.store.path.rfind('/') + 1);
 
-  const EngineOptions options = flags.model.engine_options();
-  Bench runner{model, options};
-  runner.options.chunk = std::min(options.chunk, options.step_tokens);
-  if (model.spec.whole_prompts()) runner.options.chunk = INT64_MAX;
+  BenchOptions options{flags.model.engine_options(), flags.repetitions, flags.same_token};
+  options.engine.chunk = std::min(options.engine.chunk, options.engine.step_tokens);
+  if (model.spec.whole_prompts()) {
+    options.engine.chunk = INT64_MAX;
+    if (flags.depths != std::vector<int64_t>{0})
+      throw_error(ErrorKind::Usage,
+                  "--n-depth: the experts of this model have a capacity, which counts over a whole prompt");
+  }
+  const std::vector<TypeWork> types = product_types(model, *make_cpu_backend(options.engine.backend));
   ordered_json results = ordered_json::array();
-  double bandwidth = 0;
+  MachineLimits limits;
   for (size_t i = 0; i < tests.size(); ++i) {
-    if (i == 0 || tests[i].threads != tests[i - 1].threads) bandwidth = read_bandwidth(tests[i].threads);
-    const auto outcome = runner.run(tests[i], flags.repetitions, bandwidth);
+    if (i == 0 || tests[i].threads != tests[i - 1].threads) limits = probe_limits(types, tests[i].threads);
+    const auto outcome = run_test(model, options, tests[i], limits);
     if (!outcome) break;
     if (flags.json) {
       results.push_back(as_json(*outcome));
@@ -289,13 +234,16 @@ void bench(const BenchFlags& flags) {
       write_out(table_row(model, name, *outcome, flags.threads.size() > 1));
     }
     if (!flags.json && (i + 1 == tests.size() || tests[i + 1].threads != tests[i].threads))
-      write_out(fmt::format("\n{}; memory read at {:.1f} GB/s\n", outcome->backend, bandwidth / 1e9));
+      write_out(limits_line(*outcome));
   }
-  if (flags.json) {
+  if (!flags.json) {
+    write_out(kernel_lines(types));
+  } else {
     const ordered_json out = {{"model", name},
                               {"bytes", model_bytes(model)},
                               {"parameters", model.spec.parameters()},
                               {"active_parameters", model.spec.active_parameters()},
+                              {"kernels", as_json(types)},
                               {"results", results}};
     write_out(out.dump() + "\n");
   }
@@ -311,15 +259,25 @@ void add_bench(CLI::App& app) {
   add_integers(*verb, "-p,--n-prompt", flags->prompts, 0, kMost, "Prompt lengths (pp); 0: none")->group(group);
   add_integers(*verb, "-n,--n-gen", flags->predicts, 0, kMost, "Tokens to decode (tg); 0: none")->group(group);
   add_integers(*verb, "-B,--batch", flags->batches, 1, 1024, "Sequences that decode at once (tg128@4)")->group(group);
+  add_integers(*verb, "-d,--n-depth", flags->depths, 0, kMost, "Tokens that stand before each test, not measured")
+      ->group(group);
   add_integers(*verb, "-t,--threads", flags->threads, 1, 1024, "Numbers of threads")
       ->default_str("physical cores")
       ->group(group);
   add_integer(*verb, "-r,--repetitions", flags->repetitions, 1, 1000, "Times each is measured")->group(group);
+  verb->add_flag("--same-token", flags->same_token,
+                 "The same token everywhere, so that all go to the same experts; without it random ones")
+      ->group(group);
   add_compute_flags(*verb, flags->model);
   add_model_flag(*verb, flags->model.model);
   const std::string random = "Random weights instead of -m";
   add_choice(*verb, "--shape", flags->shape, published_shapes(), "The shape of a published model")->group(random);
   add_integer(*verb, "--layers", flags->layers, 0, 4096, "Only so many layers; 0: all")->group(random);
+  constexpr int64_t kMostExperts = 4096;
+  add_integer(*verb, "--experts", flags->experts, 0, kMostExperts, "Experts of a layer; 0: the shape's")->group(random);
+  add_integer(*verb, "--top-k", flags->top_k, 0, kMostExperts, "Of which a token uses; 0: the shape's")->group(random);
+  add_integer(*verb, "--expert-width", flags->expert_width, 0, kMost, "Their inner width; 0: the shape's")
+      ->group(random);
   add_choice(*verb, "--type", flags->type, quant_mix_names(), "The mix of types, as in ostro quantize")
       ->type_name("TYPE")
       ->group(random);

@@ -40,6 +40,7 @@ TEST(Usage, RefusesFlagsThatMakeNoSense) {
       {{"bench", "-m", m, "-p", "0", "-n", "0"}, "nothing to measure"},
       {{"bench", "--shape", "mixtral-8x7"}, "did you mean mixtral-8x7b?"},
       {{"bench", "--shape", "mixtral-8x7b", "--layers", "99"}, "32 layers"},
+      {{"bench", "-m", m, "--experts", "4"}, "need --shape"},
       {{"chat", "-m", m}, "no chat format"},
   };
   for (const auto& c : cases) {

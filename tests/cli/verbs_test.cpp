@@ -1,5 +1,6 @@
 // logits, inspect, bench, version and chat on tiny models.
 #include <cmath>
+#include <set>
 
 #include "cli/support.h"
 #include "formats/safetensors.h"
@@ -89,6 +90,68 @@ TEST(Bench, MeasuresWhatItWasAsked) {
 
   const auto table = run_ostro({"bench", "-m", model("mixtral.gguf"), "-p", "4", "-n", "0", "-t", "1", "-r", "1"});
   EXPECT_NE(table.out.find("| pp4 "), std::string::npos) << table.out;
+}
+
+TEST(Bench, SaysWhichKernelsRanAndWhatTheMachineCouldDo) {
+  const auto outcome = run_ostro(
+      {"bench", "-m", model("mixtral.gguf"), "-p", "16", "-n", "4", "-B", "1,2", "-t", "1", "-r", "1", "--json"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const auto json = outcome.json();
+  const auto& results = json["results"];
+  std::set<std::string> arithmetics;
+  for (const auto& kernel : json["kernels"]) arithmetics.insert(kernel["arithmetic"]);
+  for (const auto& result : results) {
+    for (const std::string name : {"operations_per_token", "peak_operations_per_second"}) {
+      std::set<std::string> names;
+      for (const auto& [arithmetic, value] : result[name].items()) names.insert(arithmetic);
+      EXPECT_EQ(names, arithmetics) << name;
+    }
+    EXPECT_GT(result["peak_share"], 0);
+    EXPECT_LT(result["peak_share"], 1);
+  }
+  // A token meets the same weights whatever its batch, but for the logits, which of a prompt only the last row has.
+  EXPECT_EQ(results[1]["operations_per_token"], results[2]["operations_per_token"]);
+  const auto sum = [](const auto& result) {
+    double operations = 0;
+    for (const auto& [arithmetic, value] : result["operations_per_token"].items())
+      operations += value.template get<double>();
+    return operations;
+  };
+  EXPECT_LT(sum(results[0]), sum(results[1]));
+  // Two for each weight but those of the embeddings, which are looked up, and of the norms.
+  EXPECT_LT(sum(results[1]), 2 * json["active_parameters"].get<double>());
+
+  const auto exact =
+      run_ostro({"bench", "-m", model("mixtral.gguf"), "-p", "4", "-n", "0", "-t", "1", "-r", "1", "--compute", "f32"});
+  EXPECT_NE(exact.out.find("float32 products at most"), std::string::npos) << exact.out;
+}
+
+TEST(Bench, StartsBehindOtherTokens) {
+  const auto outcome = run_ostro({"bench", "-m", model("mixtral.gguf"), "-p", "8", "-n", "4", "-B", "2", "-d", "0,40",
+                                  "-t", "1", "-r", "2", "--same-token", "--json"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const auto results = outcome.json()["results"];
+  std::vector<std::string> tests;
+  for (const auto& result : results) tests.push_back(result["test"]);
+  EXPECT_EQ(tests, (std::vector<std::string>{"pp8", "tg4@2", "pp8 d40", "tg4@2 d40"}));
+  // With one token everywhere only the keys and values that are read differ.
+  EXPECT_GT(results[3]["bytes_per_token"], results[1]["bytes_per_token"]);
+}
+
+TEST(Bench, ChangesTheExpertsOfAShape) {
+  const auto parameters = [](const std::string& experts, const std::string& width) {
+    const auto outcome = run_ostro(
+        {"bench", "--shape",        "mixtral-8x7b", "--layers", "1", "--type", "q4_0", "--experts", experts, "--top-k",
+         "2",     "--expert-width", width,          "-p",       "0", "-n",     "1",    "-t",        "1",     "-r",
+         "1",     "--json"});
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    return outcome.json();
+  };
+  const auto few = parameters("4", "64"), many = parameters("8", "64"), wide = parameters("4", "128");
+  const int64_t width = 4096, expert = 3 * 64 * width;
+  EXPECT_EQ(many["parameters"].get<int64_t>() - few["parameters"].get<int64_t>(), 4 * (expert + width));
+  EXPECT_EQ(many["active_parameters"].get<int64_t>() - few["active_parameters"].get<int64_t>(), 4 * width);
+  EXPECT_EQ(wide["active_parameters"].get<int64_t>() - few["active_parameters"].get<int64_t>(), 2 * expert);
 }
 
 TEST(Version, ListsWhatIsUsed) {
