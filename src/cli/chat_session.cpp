@@ -87,6 +87,7 @@ void ChatSession::reply() {
   Request request = sampling_.request();
   RenderedChat rendered = format_->render(conversation, engine_.tokenizer());
   request.prompt = std::move(rendered.ids);
+  std::ranges::move(rendered.stops, std::back_inserter(request.stop));
   request.continues_text = false;
   request.stream = draws_++;
   ReplyText shown(rendered.text);

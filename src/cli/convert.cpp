@@ -29,7 +29,8 @@ void add_convert(CLI::App& app) {
   add_choice(*verb, "--to", flags->to, layouts, "GGUF; a Hugging Face folder; Mistral's own layout")->required();
   add_type_flag(*verb, flags->write, false);
   verb->footer(
-      "Without --type weights keep theirs; quantised ones become f16 in folders, which hold f32, f16 and bf16 only.\n"
+      "Without --type weights keep theirs; quantised ones become f16 in folders, which hold f32, f16, bf16 and, where\n"
+      "the publisher has experts so, mxfp4.\n"
       "Examples:\n"
       "  ostro convert Mixtral-8x7B-Instruct-v0.1/ mixtral.gguf --to gguf\n"
       "  ostro convert model.gguf folder/ --to hf --type bf16");

@@ -130,6 +130,7 @@ void run(const RunFlags& flags) {
   if (flags.chat) {
     RenderedChat rendered = chat_prompt(*engine, flags, text);
     request.prompt = std::move(rendered.ids);
+    std::ranges::move(rendered.stops, std::back_inserter(request.stop));
     request.continues_text = false;
     chat_text = std::move(rendered.text);
   } else if (!flags.tokens) {

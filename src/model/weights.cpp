@@ -140,6 +140,12 @@ class Binder {
     out_.owners.insert(out_.owners.end(), store_.copies.begin(), store_.copies.end());
     out_.reordered = store_.reordered;
     out_.embedding = embedding({Role::Embedding});
+    if (spec_.mtp_blocks > 0 && !has({Role::MtpJoin, spec_.layers})) {
+      throw_error(ErrorKind::File,
+                  "{}: the configuration announces multi-token prediction, but there is no {}: no tensor {}",
+                  store_.path, to_text({Role::MtpJoin, spec_.layers}),
+                  expand(written_name(names_, Role::MtpJoin).pattern, spec_.layers));
+    }
     for (const BlockSpec& block : spec_.blocks) {
       BlockWeights weights;
       weights.norm = vector({norm_role(block), block.layer}, spec_.width);

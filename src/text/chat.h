@@ -23,6 +23,8 @@ struct Conversation {
 struct RenderedChat {
   std::string text;
   std::vector<int32_t> ids;  // empty where no tokenizer was given
+  // What ends a reply, where the model writes it out as text.
+  std::vector<std::string> stops = {};
 };
 
 class ChatFormat {
@@ -33,7 +35,7 @@ class ChatFormat {
   virtual std::string name() const = 0;  // "mistral-v1", "jinja (tokenizer_config.json)"
 };
 
-std::vector<std::string> builtin_chat_format_names();  // "mistral-v1", "mistral-v2", "mistral-v3"
+std::vector<std::string> builtin_chat_format_names();  // "mistral-v1", ..., "chatml", "deepseek-v2", ...
 // Throws Error(Usage) for other names.
 std::unique_ptr<ChatFormat> builtin_chat_format(const std::string& name);
 // `bos` / `eos`: values of bos_token and eos_token, undefined when nullopt.

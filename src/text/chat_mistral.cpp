@@ -6,7 +6,7 @@
 #include <set>
 
 #include "base/error.h"
-#include "text/chat.h"
+#include "text/chat_builtin.h"
 #include "text/chat_json.h"
 #include "text/chat_schema.h"
 #include "text/jinja_value.h"
@@ -547,6 +547,7 @@ class MistralFormat : public ChatFormat {
 std::vector<std::string> builtin_chat_format_names() {
   std::vector<std::string> names;
   for (int version = 1; version <= 3; ++version) names.push_back(MistralFormat(version).name());
+  std::ranges::copy(template_format_names(), std::back_inserter(names));
   return names;
 }
 
@@ -555,6 +556,7 @@ std::unique_ptr<ChatFormat> builtin_chat_format(const std::string& name) {
     auto format = std::make_unique<MistralFormat>(version);
     if (format->name() == name) return format;
   }
+  if (auto format = template_format(name)) return format;
   throw_error(ErrorKind::Usage, "unknown chat format '{}', expected one of {}", name,
               fmt::join(builtin_chat_format_names(), ", "));
 }

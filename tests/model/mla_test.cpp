@@ -105,7 +105,33 @@ TEST(MultiTokenPrediction, AnnouncedButAbsentIsAnError) {
   auto store = open_weights(fixture("models/deepseek-v3").string());
   std::erase_if(store.tensors, [](const auto& entry) { return entry.first.starts_with("model.layers.3."); });
   const ModelSpec spec = read_spec(store);
-  EXPECT_NE(message_of([&] { bind_weights(spec, store); }).find("layer 3, attention norm is missing"),
+  EXPECT_NE(message_of([&] { bind_weights(spec, store); })
+                .find("the configuration announces multi-token prediction, but there is no layer 3, projection of "
+                      "embedding and hidden state: no tensor model.layers.3.eh_proj.weight"),
+            std::string::npos);
+}
+
+TEST(GroupedRouting, WhatContradictsItselfIsNamed) {
+  for (const auto& [patch, message] : std::vector<std::pair<const char*, const char*>>{
+           {R"({"n_group": 3})", "16 experts do not divide into 3 groups"},
+           {R"({"topk_group": 5})", "the number of expert groups kept is 5, expected 1 to 4"},
+           {R"({"num_experts_per_tok": 12})", "12 experts for each token, but 2 groups of 4 have only 8"},
+           {R"({"num_experts_per_tok": 99})", "the number of experts for each token is 99, expected 1 to 16"},
+           {R"({"scoring_func": "tanh"})", "scoring_func is \"tanh\", supported: sigmoid"},
+           {R"({"topk_method": "other"})", "topk_method is \"other\", supported: noaux_tc"},
+           {R"({"num_nextn_predict_layers": 2})", "2 layers of multi-token prediction, supported: 0, 1"}}) {
+    auto store = open_weights(fixture("models/deepseek-v3").string());
+    store.folder = "folder";
+    store.config.merge_patch(nlohmann::json::parse(patch));
+    EXPECT_EQ(message_of([&] { read_spec(store); }), std::string("folder/config.json: ") + message);
+  }
+}
+
+// Whatever a router needs beside its matrix.
+TEST(GroupedRouting, AMissingBiasIsNamed) {
+  auto store = open_weights(fixture("models/deepseek-v3").string());
+  ASSERT_EQ(store.tensors.erase("model.layers.1.mlp.gate.e_score_correction_bias"), 1u);
+  EXPECT_NE(message_of([&] { bind_weights(read_spec(store), store); }).find("the layer 1, selection bias is missing"),
             std::string::npos);
 }
 

@@ -233,6 +233,48 @@ TEST(ChatSchema, FollowsTheMetaSchemaOfDraft7) {
   }
 }
 
+// For files without a template: what the published one writes of a plain conversation.
+TEST(Chat, BuiltinsAreThePublishersTemplates) {
+  OSTRO_SHARED_OR_SKIP(folder, "fixtures/text/templates");
+  Conversation conversation;
+  const auto add = [&](const char* role, const char* content) {
+    conversation.messages.push_back({{"role", role}, {"content", content}});
+  };
+  for (const bool with_system : {false, true}) {
+    conversation.messages.clear();
+    if (with_system) add("system", "Be brief.\nAnd kind.");
+    add("user", "Who are you?");
+    for (const bool answered : {false, true}) {
+      if (answered) {
+        add("assistant", "<think>\nhm\n</think>A wind.");
+        add("user", "Which?");
+      }
+      for (const std::string name : {"chatml", "deepseek-v2", "deepseek-v3", "deepseek-r1"}) {
+        const auto published = jinja_chat_format(read_file(folder / (name + ".jinja")), name, "<｜begin▁of▁sentence｜>",
+                                                 "<｜end▁of▁sentence｜>");
+        EXPECT_EQ(builtin_chat_format(name)->render(conversation, nullptr).text,
+                  published->render(conversation, nullptr).text)
+            << name;
+      }
+    }
+  }
+}
+
+// Its marks are text, whatever a vocabulary may hold; the answer's end is written out.
+TEST(Chat, OpenMoe) {
+  Conversation conversation;
+  conversation.messages = {{{"role", "system"}, {"content", "Be brief."}}, {{"role", "user"}, {"content", "Who?"}}};
+  const auto format = builtin_chat_format("openmoe");
+  EXPECT_EQ(format->render(conversation, nullptr).text, "<pad><<SYS>>\nBe brief.\n<</SYS>>\n\n<s>[INST] Who? [/INST]");
+  EXPECT_EQ(format->render(conversation, nullptr).stops, std::vector<std::string>{"</s>"});
+  conversation.messages.push_back({{"role", "assistant"}, {"content", "A wind."}});
+  conversation.messages.push_back({{"role", "user"}, {"content", "Which?"}});
+  EXPECT_EQ(format->render(conversation, nullptr).text,
+            "<pad><<SYS>>\nBe brief.\n<</SYS>>\n\n<s>[INST] Who? [/INST] A wind. </s><s>[INST] Which? [/INST]");
+  conversation.messages.push_back({{"role", "system"}, {"content", "late"}});
+  EXPECT_THROW(format->render(conversation, nullptr), Error);
+}
+
 TEST(Chat, UnknownBuiltinIsRefused) { EXPECT_THROW(builtin_chat_format("mistral-v9"), Error); }
 
 }  // namespace
