@@ -52,7 +52,9 @@ RopeSpec make_rope(RopePairing pairing, int64_t dims, double theta, const RopeSc
   rope.theta = theta;
   rope.scaling = scaling;
   std::vector<double>& frequency = rope.inverse_frequency;
-  for (int64_t i = 0; i < dims / 2; ++i) {
+  // A file may claim any size. validate() refuses larger heads; their table is not made before.
+  const int64_t pairs = std::min(dims, kMostHeadDim) / 2;
+  for (int64_t i = 0; i < pairs; ++i) {
     frequency.push_back(std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(dims)));
   }
   switch (scaling.kind) {
@@ -69,7 +71,7 @@ RopeSpec make_rope(RopePairing pairing, int64_t dims, double theta, const RopeSc
       rope.magnitude = static_cast<float>(scaling.magnitude);
       break;
     case RopeScaling::Kind::Divisors:
-      CHECK(scaling.divisors.size() == frequency.size());
+      CHECK(scaling.divisors.size() >= frequency.size());
       for (size_t i = 0; i < frequency.size(); ++i) frequency[i] /= scaling.divisors[i];
       break;
   }

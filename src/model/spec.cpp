@@ -10,7 +10,7 @@ namespace ostro {
 namespace {
 
 // Larger than any model, small enough that no product of a few of these overflows.
-constexpr int64_t kMostLayers = 4096, kMostHeads = 4096, kMostHeadDim = 4096, kMostExperts = 65536;
+constexpr int64_t kMostLayers = 4096, kMostHeads = 4096, kMostExperts = 65536;
 constexpr int64_t kMostWidth = int64_t{1} << 20, kMostVocab = int64_t{1} << 26, kMostContext = int64_t{1} << 31;
 
 struct Checker {

@@ -45,7 +45,8 @@ struct RopeSpec {
   std::vector<double> inverse_frequency;  // one per pair; the scaling is already applied
   float magnitude = 1;                    // factor on cos and sin
 };
-// The frequencies theta^(-2i/dims), scaled.
+inline constexpr int64_t kMostHeadDim = 4096;
+// The frequencies theta^(-2i/dims), scaled; of at most kMostHeadDim dimensions.
 RopeSpec make_rope(RopePairing pairing, int64_t dims, double theta, const RopeScaling& scaling = {});
 
 // 0.1 * mscale * ln(factor) + 1, or 1 where nothing is stretched.

@@ -213,6 +213,13 @@ TEST(ReadSpec, YarnOfRope) {
   EXPECT_NEAR(f[23], 3.333803580e-5, 1e-14);
 }
 
+TEST(ReadSpec, RopeOfAnAbsurdHeadMakesNoLargeTable) {
+  RopeScaling scaling;
+  scaling.kind = RopeScaling::Kind::Divisors;
+  scaling.divisors.assign(1 << 12, 2.0);
+  EXPECT_EQ(make_rope(RopePairing::HalfSplit, 1 << 13, 10000, scaling).inverse_frequency.size(), 2048u);
+}
+
 struct Refusal {
   const char* name;
   const char* patch;  // merged into a good configuration
@@ -252,6 +259,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "the number of layers is 1000000000, expected 1 to 4096"},
         Refusal{"negative", R"({"intermediate_size": -1})", "the feed-forward width is -1, expected 1 to 1048576"},
         Refusal{"heads", R"({"num_key_value_heads": 5})", "32 attention heads are not a multiple of 5 key-value heads"},
+        Refusal{"head_dim", R"({"head_dim": 16777216})", "the head dimension is 16777216, expected 1 to 4096"},
         Refusal{"no_heads", R"({"num_attention_heads": 0})",
                 "a width of 4096 does not divide into 0 heads, and no head dimension is given"},
         Refusal{"huge", R"({"hidden_size": 9007199254740993, "head_dim": 128})",
