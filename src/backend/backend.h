@@ -97,6 +97,9 @@ class Backend {
 
   // All products of one input in one phase. [rows, in] -> [rows, out]
   virtual void linear(std::span<const Product> products, Rows in) noexcept = 0;
+  // The same with 16 bits of each input where linear() would take 8: for the few products whose rounding shows most in
+  // the logits (docs/BENCH.md, "Quality"). Costs twice the arithmetic, and reads the weights once.
+  virtual void linear_fine(std::span<const Product> products, Rows in) noexcept = 0;
   // first_row has experts + 1 entries, from 0 to in.rows.
   virtual void grouped_linear(std::span<const GroupedProduct> products, Rows in,
                               std::span<const int64_t> first_row) noexcept = 0;

@@ -73,6 +73,49 @@ class CpuBackend final : public Backend {
     run_panels(in);
   }
 
+  // Each row becomes two rows of int8 digits, x ~ scale * code + scale' * code', whose products are added.
+  void linear_fine(std::span<const Product> products, Rows in) noexcept override {
+    std::vector<Product> coarse, fine;
+    for (const Product& product : products) {
+      (form(product.weight.dtype) == InputForm::Int8 ? fine : coarse).push_back(product);
+    }
+    if (!coarse.empty()) linear(coarse, in);
+    if (fine.empty()) return;
+
+    resize_int8(2 * in.rows, in.width);
+    for_rows(in.rows, in.width, [&](int64_t r) {
+      kernels_.quantize_int8(int8_, 2 * r, in.row(r));
+      thread_local std::vector<float> rest;
+      rest.resize(static_cast<size_t>(in.width));
+      for (int64_t k = 0; k < in.width; k += 32) {
+        const int64_t at = int8_.index(2 * r, k);
+        for (int64_t i = 0; i < 32; ++i) {
+          rest[static_cast<size_t>(k + i)] =
+              in.row(r)[k + i] - int8_.scale[at / 32] * static_cast<float>(int8_.code[at + i]);
+        }
+      }
+      kernels_.quantize_int8(int8_, 2 * r + 1, rest.data());
+    });
+
+    int64_t width = 0;
+    for (const Product& product : fine) width += product.out.width;
+    const Rows digits = digits_.resize(2 * in.rows, width);
+    panels_.clear();
+    int64_t column = 0;
+    for (const Product& product : fine) {
+      add_panels(product.weight, {digits.data + column, digits.rows, digits.width}, 0, digits.rows);
+      column += product.out.width;
+    }
+    run_panels(in);
+    for_rows(in.rows, width, [&](int64_t r) {
+      const float* sum = digits.row(2 * r);
+      for (const Product& product : fine) {
+        for (int64_t i = 0; i < product.out.width; ++i) product.out.row(r)[i] = sum[i] + sum[digits.width + i];
+        sum += product.out.width;
+      }
+    });
+  }
+
   void grouped_linear(std::span<const GroupedProduct> products, Rows in,
                       std::span<const int64_t> first_row) noexcept override {
     prepare_inputs(in, [&](auto&& visit) {
@@ -298,6 +341,17 @@ class CpuBackend final : public Backend {
     return InputForm::Float;
   }
 
+  void resize_int8(int64_t rows, int64_t width) {
+    const size_t groups = static_cast<size_t>(Int8Rows::codes(rows, width)) / 32;
+    int8_.rows = rows;
+    int8_.width = width;
+    int8_.code = static_cast<int8_t*>(int8_code_.reserve(groups * 32));
+    int8_.scale = static_cast<float*>(int8_scale_.reserve(groups * 4));
+    int8_.sum16 = static_cast<int32_t*>(int8_sum_.reserve(groups * 8));
+    int8_.offset16 = static_cast<float*>(int8_offset16_.reserve(groups * 8));
+    int8_.offset32 = static_cast<float*>(int8_offset32_.reserve(groups * 4));
+  }
+
   // Converts the input once into each form that some weight of the phase wants.
   template <typename VisitTypes>
   void prepare_inputs(Rows in, const VisitTypes& visit_types) {
@@ -307,14 +361,7 @@ class CpuBackend final : public Backend {
       bf16 = bf16 || form(type) == InputForm::Bf16;
     });
     if (int8) {
-      const size_t count = static_cast<size_t>(Int8Rows::codes(in.rows, in.width)) / 32;  // groups
-      int8_.rows = in.rows;
-      int8_.width = in.width;
-      int8_.code = static_cast<int8_t*>(int8_code_.reserve(count * 32));
-      int8_.scale = static_cast<float*>(int8_scale_.reserve(count * 4));
-      int8_.sum16 = static_cast<int32_t*>(int8_sum_.reserve(count * 8));
-      int8_.offset16 = static_cast<float*>(int8_offset16_.reserve(count * 8));
-      int8_.offset32 = static_cast<float*>(int8_offset32_.reserve(count * 4));
+      resize_int8(in.rows, in.width);
       for_rows(in.rows, in.width, [&](int64_t r) { kernels_.quantize_int8(int8_, r, in.row(r)); });
     }
     if (bf16) {
@@ -404,6 +451,7 @@ class CpuBackend final : public Backend {
 
   Int8Rows int8_ = {};
   AlignedBytes int8_code_, int8_scale_, int8_sum_, int8_offset16_, int8_offset32_, bf16_rows_;
+  RowBuffer digits_;  // [2 * rows, outputs]: products of each row's two digits
   uint16_t* bf16_ = nullptr;
   int64_t bf16_stride_ = 0;
   std::vector<Panel> panels_;

@@ -114,8 +114,8 @@ void Decoder::gqa_forward(size_t block, const GqaSpec& spec, const GqaWeights& w
   const Rows query = acts.query.resize(rows, weights.query.rows);
   const Rows key = acts.key.resize(rows, weights.key.rows);
   const Rows value = acts.value.resize(rows, weights.value.rows);
-  backend_.linear(std::array{Product{weights.query, query}, Product{weights.key, key}, Product{weights.value, value}},
-                  normed);
+  backend_.linear_fine(
+      std::array{Product{weights.query, query}, Product{weights.key, key}, Product{weights.value, value}}, normed);
   if (spec.clip_qkv > 0) {
     for (const Rows rows_of : {query, key, value}) backend_.clip(rows_of, spec.clip_qkv);
   }
@@ -243,7 +243,7 @@ Rows Decoder::project_logits(const Batch& batch, std::span<const float> norm_wei
   backend_.gather(last, acts.stream.view(), batch.logit_rows);
   const NormSpec& norm = spec_.final_norm;
   backend_.normalize(last, last, norm_weight, norm.kind, norm.eps);
-  backend_.linear(std::array{Product{output, logits}}, last);
+  backend_.linear_fine(std::array{Product{output, logits}}, last);
   if (spec_.logit_scale != 1) backend_.scale(logits, spec_.logit_scale);
   require_finite(logits, "the logits, after the last layer");
   return logits;

@@ -40,11 +40,11 @@ void Decoder::mla_forward(size_t block, const MlaSpec& spec, const MlaWeights& w
   const Rows down = acts.latent_down.resize(rows, weights.kv_down.rows);  // [c | k_r]
   if (spec.query_rank > 0) {
     const Rows query_down = acts.query_down.resize(rows, spec.query_rank);
-    backend_.linear(std::array{Product{weights.query_down, query_down}, Product{weights.kv_down, down}}, normed);
+    backend_.linear_fine(std::array{Product{weights.query_down, query_down}, Product{weights.kv_down, down}}, normed);
     backend_.normalize(query_down, query_down, weights.query_norm, spec.latent_norm.kind, spec.latent_norm.eps);
     backend_.linear(std::array{Product{weights.query, query}}, query_down);
   } else {
-    backend_.linear(std::array{Product{weights.query, query}, Product{weights.kv_down, down}}, normed);
+    backend_.linear_fine(std::array{Product{weights.query, query}, Product{weights.kv_down, down}}, normed);
   }
 
   const Rows latent = acts.latent.resize(rows, spec.kv_rank);
