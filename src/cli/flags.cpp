@@ -61,6 +61,17 @@ std::vector<int64_t> parse_integers(std::string_view flag, std::string_view text
   }
 }
 
+std::vector<int32_t> parse_ids(std::string_view what, std::string_view text) {
+  constexpr std::string_view kBetween = " \t\r\n[],";
+  std::vector<int32_t> ids;
+  for (size_t at = text.find_first_not_of(kBetween); at != text.npos; at = text.find_first_not_of(kBetween, at)) {
+    const std::string_view id = text.substr(at, text.find_first_of(kBetween, at) - at);
+    ids.push_back(static_cast<int32_t>(parse_integer(what, id, 0, INT32_MAX)));
+    at += id.size();
+  }
+  return ids;
+}
+
 CLI::Option* add_integer(CLI::App& app, const std::string& names, int64_t& value, int64_t low, int64_t high,
                          const std::string& help) {
   auto set = [&value, low, high, flag = shown_name(names)](const std::string& text) {

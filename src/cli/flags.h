@@ -20,6 +20,8 @@ int64_t parse_integer(std::string_view flag, std::string_view text, int64_t low,
 double parse_number(std::string_view flag, std::string_view text, double low, double high);
 // "1,4,16"
 std::vector<int64_t> parse_integers(std::string_view flag, std::string_view text, int64_t low, int64_t high);
+// Token ids of a file: between spaces, commas, line breaks and brackets.
+std::vector<int32_t> parse_ids(std::string_view what, std::string_view text);
 
 CLI::Option* add_integer(CLI::App& app, const std::string& names, int64_t& value, int64_t low, int64_t high,
                          const std::string& help);

@@ -48,9 +48,9 @@ struct Recorder : RoutingObserver {
 };
 
 std::vector<int32_t> parse_tokens(const std::string& given) {
-  const std::string text = given.starts_with('@') ? read_text_file(given.substr(1)) : given;
-  std::vector<int32_t> ids;
-  for (const int64_t id : parse_integers("--tokens", text, 0, INT32_MAX)) ids.push_back(static_cast<int32_t>(id));
+  const bool file = given.starts_with('@');
+  std::vector<int32_t> ids = parse_ids("--tokens", file ? read_text_file(given.substr(1)) : given);
+  if (ids.empty()) throw_error(ErrorKind::Usage, "--tokens {}: expected at least one token id", given);
   return ids;
 }
 

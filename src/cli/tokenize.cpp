@@ -24,24 +24,6 @@ struct TokenizeFlags {
 
 std::string read_stdin() { return {std::istreambuf_iterator<char>(std::cin), {}}; }
 
-// Ids between spaces, commas, line breaks and brackets.
-std::vector<int32_t> parse_ids(std::string text) {
-  std::string list;
-  for (char& c : text) {
-    if (std::string_view(" \t\r\n[],").find(c) != std::string_view::npos) c = ' ';
-    if (c != ' ') {
-      list += c;
-    } else if (!list.empty() && list.back() != ',') {
-      list += ',';
-    }
-  }
-  if (list.ends_with(',')) list.pop_back();
-  std::vector<int32_t> ids;
-  if (list.empty()) return ids;
-  for (const int64_t id : parse_integers("--decode", list, 0, INT32_MAX)) ids.push_back(static_cast<int32_t>(id));
-  return ids;
-}
-
 std::string as_line(const nlohmann::ordered_json& json) {
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
@@ -89,7 +71,7 @@ void tokenize(const TokenizeFlags& flags) {
   const auto tokenizer = open_tokenizer(model_path(flags.model));
   if (flags.jsonl) return tokenize_lines(*tokenizer, flags);
   if (flags.decode) {
-    const std::string text = tokenizer->decode(parse_ids(read_stdin()));
+    const std::string text = tokenizer->decode(parse_ids("token id", read_stdin()));
     return write_out(flags.json ? as_line({{"text", text}}) : text);
   }
   EncodeOptions options;

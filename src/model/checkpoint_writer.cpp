@@ -601,7 +601,7 @@ bool write_folder(const Model& model, const std::string& out, DType main_type, c
   bool complete = false;
   const auto tidy = [&] {
     std::error_code ignored;
-    if (made && !complete) fs::remove(out, ignored);  // only when empty
+    if (made && !complete) fs::remove_all(out, ignored);  // all of it is ours
   };
   try {
     std::vector<SafetensorsPlan> plans;
@@ -614,10 +614,10 @@ bool write_folder(const Model& model, const std::string& out, DType main_type, c
     ShardedSafetensorsWriter writer(out, native ? "consolidated" : "model", plans, native ? UINT64_MAX : kShardBytes);
     Streamer streamer(options, model.weights.reordered,
                       [&](const std::string& name, std::span<const std::byte> bytes) { writer.write(name, bytes); });
-    complete = std::ranges::all_of(tensors, [&](const OutputTensor& tensor) { return streamer.write(tensor); });
-    if (complete) {
+    if (std::ranges::all_of(tensors, [&](const OutputTensor& tensor) { return streamer.write(tensor); })) {
       writer.commit();
       for (const auto& [name, text] : files) write_file_atomically((fs::path(out) / name).string(), text);
+      complete = true;
     }
   } catch (...) {
     tidy();

@@ -1,5 +1,8 @@
-// logits, inspect, bench, version and chat on tiny models.
+// logits, inspect, bench, version, chat and convert on tiny models.
+#include <sys/resource.h>
+
 #include <cmath>
+#include <csignal>
 #include <set>
 
 #include "cli/support.h"
@@ -20,7 +23,7 @@ TEST(Logits, WritesTheTensorsOfTheFixtures) {
   const auto reference = open_safetensors(fixture("models/mixtral/reference.safetensors").string());
   const auto folder = temporary_folder();
   const std::string out = (folder / "out.safetensors").string();
-  spit(folder / "ids", fmt::format("{}\n", fmt::join(values<int32_t>(reference, "tokens"), ", ")));
+  spit(folder / "ids", fmt::format("{}\n", fmt::join(values<int32_t>(reference, "tokens"), " ")));
   const auto outcome =
       run_ostro({"logits", "-m", model("mixtral"), "--tokens", "@" + (folder / "ids").string(), "-o", out, "--routing",
                  "--hidden", "--compute", "f32", "-ctk", "f32", "-ctv", "f32", "-ub", "20", "-t", "1"});
@@ -44,6 +47,22 @@ TEST(Logits, WritesTheTensorsOfTheFixtures) {
     EXPECT_LT(worst, 1e-4 * std::sqrt(square / static_cast<double>(expected.size()))) << name;
   }
   EXPECT_EQ(written.tensors.size(), reference.tensors.size() - 2);
+}
+
+// A limit on the size of files stands for the full disk.
+TEST(Convert, AFullDiskLeavesNothing) {
+  const auto folder = temporary_folder();
+  std::signal(SIGXFSZ, SIG_IGN);
+  rlimit usual{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &usual), 0);
+  const rlimit small{20'000, usual.rlim_max};
+  for (const std::string format : {"gguf", "hf", "mistral"}) {
+    ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+    const auto outcome = run_ostro({"convert", model("mixtral"), (folder / "out").string(), "--to", format});
+    ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &usual), 0);
+    expect_refused(outcome, 4, "cannot write");
+    EXPECT_TRUE(std::filesystem::is_empty(folder)) << format;
+  }
 }
 
 TEST(Inspect, TellsTheModel) {
