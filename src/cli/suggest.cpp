@@ -1,6 +1,7 @@
 #include "cli/suggest.h"
 
 #include <algorithm>
+#include <cctype>
 
 namespace ostro {
 
@@ -21,12 +22,22 @@ size_t edit_distance(std::string_view a, std::string_view b) {
   return last[b.size()];
 }
 
+namespace {
+
+std::string lower(std::string_view name) {
+  std::string out(name);
+  for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return out;
+}
+
+}  // namespace
+
 std::string nearest_name(std::string_view typed, const std::vector<std::string>& known) {
   std::string best;
-  // More than a third of the letters wrong, and it is another word.
-  size_t best_distance = std::max<size_t>(1, typed.size() / 3) + 1;
+  // More than a third of the letters wrong, and it is another word; so of one letter only its case may be.
+  size_t best_distance = typed.size() / 3 + 1;
   for (const auto& name : known) {
-    const size_t distance = edit_distance(typed, name);
+    const size_t distance = edit_distance(lower(typed), lower(name));
     if (distance < best_distance) {
       best_distance = distance;
       best = name;

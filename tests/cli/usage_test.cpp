@@ -139,6 +139,8 @@ TEST(Suggest, CountsInsertionsDeletionsReplacementsAndSwaps) {
   EXPECT_EQ(edit_distance("tmep", "temp"), 1u);
   EXPECT_EQ(nearest_name("verison", {"run", "version", "convert"}), "version");
   EXPECT_EQ(nearest_name("xyz", {"run", "version"}), "");
+  EXPECT_EQ(nearest_name("-Z", {"-h", "-m"}), "");
+  EXPECT_EQ(nearest_name("-M", {"-h", "-m"}), "-m");
 }
 
 }  // namespace
