@@ -328,7 +328,8 @@ void verify(const Model& model) {
   const uint64_t checked = checked_bytes(model.store);
   Progress bar("verify", checked + model.store.total_bytes(), "B");
   verify_checksums(model.store, [&](uint64_t done) { bar.set(done); });
-  verify_finite(model.spec, model.weights, default_threads(), [&](uint64_t done) { bar.set(checked + done); });
+  verify_finite(model.spec, model.weights, model.store.path, default_threads(),
+                [&](uint64_t done) { bar.set(checked + done); });
 }
 
 void inspect(const InspectFlags& flags) {

@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "cli/flags.h"
 #include "cli/terminal.h"
+#include "formats/json_file.h"
 #include "formats/weight_store.h"
 #include "text/chat.h"
 
@@ -95,7 +96,7 @@ ordered_json parse(const std::string& text, const std::string& where) {
     if (json.is_array()) return {{"messages", std::move(json)}};
     if (json.is_object() && json.contains("messages")) return json;
   } catch (const nlohmann::json::exception& error) {
-    throw_error(ErrorKind::Usage, "{}: not JSON: {}", where, error.what());
+    throw_error(ErrorKind::Usage, "{}: not valid JSON: {}", where, json_reason(error));
   }
   throw_error(ErrorKind::Usage, "{}: expected an object with messages, or a list of messages", where);
 }

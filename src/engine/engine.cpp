@@ -41,7 +41,8 @@ void check_tokenizer(const Tokenizer& tokenizer, const Model& model) {
   const int64_t vocab = model.spec.vocab, size = tokenizer.vocab_size();
   const int64_t padding = model.store.format == CheckpointFormat::HuggingFace ? kMostPaddingRows : 0;
   if (size > vocab || size + padding < vocab)
-    throw_error(ErrorKind::File, "{}: the tokenizer has {} tokens, the model {}", model.store.path, size, vocab);
+    throw_error(ErrorKind::File, "{}: the tokenizer has {} tokens, expected at most the model's {}", model.store.path,
+                size, vocab);
 }
 
 }  // namespace

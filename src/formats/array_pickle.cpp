@@ -69,7 +69,7 @@ class ArrayPickle final : public pickle::Machine {
       fit = values[i] > 0 && (rows ? scales[i] > 0 && values[i] % scales[i] == 0 : scales[i] == values[i]);
     }
     if (!fit) {
-      fail("scales of shape {} for weights of shape {}, expected the same but for a divisor in the last place but one",
+      fail("scales of shape {} for weights of shape {}, expected the same but for a divisor of the rows",
            shape_text(scales), shape_text(values));
     }
   }
@@ -84,7 +84,7 @@ class ArrayPickle final : public pickle::Machine {
     switch (static_cast<Class>(number)) {
       case Class::Reconstruct:  // an empty array, to be filled by its state
         if (items.size() != 3) fail("_reconstruct with {} arguments, expected 3", items.size());
-        if (class_of(items[0], "what is reconstructed") != Class::Array) fail("what is reconstructed is no array");
+        if (class_of(items[0], "what is reconstructed") != Class::Array) fail("what is reconstructed is not an array");
         push({.kind = Kind::Tensor});
         return;
       case Class::ElementType:
@@ -99,7 +99,7 @@ class ArrayPickle final : public pickle::Machine {
       case Class::BFloat16:
         break;
     }
-    fail("a class is called that is only to be named");
+    fail("a class is called that may only be named");
   }
 
   Class class_of(Index index, std::string_view what) {
@@ -109,7 +109,7 @@ class ArrayPickle final : public pickle::Machine {
   Type element_type(Index index) {
     if (kind_of(index) == Kind::Class) {
       if (class_of(index, "an element type") == Class::BFloat16) return Type::BF16;
-      fail("an element type is a class that is none");
+      fail("an element type is another class than bfloat16");
     }
     const std::string_view name = value(index, Kind::Text, "an element type").text;
     if (name == "f4") return Type::F32;

@@ -51,7 +51,7 @@ class Parser {
 
   uint32_t read_version() {
     if (in_.left() < 4 || as_text(in_.take(4, "magic")) != "GGUF") {
-      fail("not a GGUF file: it looks like {}", likely_kind(bytes_));
+      fail("not a GGUF file: {}", appearance(bytes_));
     }
     const auto version = in_.read<uint32_t>("version");
     if (version != 0 && (version & 0xffffu) == 0) fail("version {:#x}: the file has the other byte order", version);

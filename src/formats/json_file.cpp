@@ -26,12 +26,14 @@ nlohmann::json parse_json(std::string_view text, const std::string& where) {
   try {
     return json::parse(text, watch);
   } catch (const json::exception& error) {
-    // The library's text begins with its own error code in brackets.
-    const std::string_view reason = error.what();
-    const size_t code_end = reason.find("] ");
-    throw_error(ErrorKind::File, "{}: not valid JSON: {}", where,
-                code_end == std::string_view::npos ? reason : reason.substr(code_end + 2));
+    throw_error(ErrorKind::File, "{}: not valid JSON: {}", where, json_reason(error));
   }
+}
+
+std::string_view json_reason(const std::exception& error) {
+  const std::string_view text = error.what();
+  const size_t code_end = text.find("] ");
+  return code_end == std::string_view::npos ? text : text.substr(code_end + 2);
 }
 
 nlohmann::json read_json_file(const std::string& path, uint64_t limit) {

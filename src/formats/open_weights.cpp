@@ -83,7 +83,7 @@ std::optional<PartName> part_name(std::string_view name, std::string_view suffix
 // The names of all parts of the set that `part` belongs to, in order.
 std::vector<std::string> all_parts(const std::string& folder, const PartName& part) {
   if (part.number == 0 || part.number > part.count) {
-    throw_error(ErrorKind::File, "{}/{}: part {} of {} cannot be", folder, part.name(part.number), part.number,
+    throw_error(ErrorKind::File, "{}/{}: there is no part {} of {}", folder, part.name(part.number), part.number,
                 part.count);
   }
   std::vector<std::string> names;
@@ -343,8 +343,7 @@ class Opener {
       }
     }
     if (!missing.empty()) {
-      throw_error(ErrorKind::File, "{}: {} tensors are not in the shard it names: {}", index_path, missing.size(),
-                  some_of(missing));
+      throw_error(ErrorKind::File, "{}: not in the shard that it names: {}", index_path, some_of(missing));
     }
   }
 

@@ -146,9 +146,15 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
     return fmt::format("tensor '{}'", tensors.back().name);
   }
 
+  std::string_view expected() const {
+    if (place_ == Place::Shape || place_ == Place::Offsets) return "whole numbers below 2^63";
+    if (place_ == Place::Tensor && key_ != "dtype") return "a list of whole numbers";
+    return place_ == Place::Tensor || place_ == Place::Metadata ? "a string" : "an object";
+  }
+
   [[noreturn]] void unexpected(std::string_view what) const {
     const bool within = place_ != Place::Outside && place_ != Place::Top;
-    fail("{}{}: unexpected {}", where(), within ? ", field " + quote(key_) : "", what);
+    fail("{}{} holds {}, expected {}", where(), within ? ", field " + quote(key_) : "", what, expected());
   }
 
   const std::string& name_;
@@ -197,12 +203,12 @@ SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, const std::s
   if (bytes.size() < 8) throw_error(ErrorKind::File, "{}: not a safetensors file: {} bytes", name, bytes.size());
   const auto length = in.read<uint64_t>("the header's length");
   if (length > kLongestHeader) {
-    throw_error(ErrorKind::File, "{}: header of {} bytes, at most {} allowed; it looks like {}", name, length,
-                kLongestHeader, likely_kind(bytes));
+    throw_error(ErrorKind::File, "{}: header of {} bytes, at most {} allowed; {}", name, length, kLongestHeader,
+                appearance(bytes));
   }
   const std::string_view text = as_text(in.take(length, "the header"));
   if (!text.starts_with('{')) {
-    throw_error(ErrorKind::File, "{}: the header does not begin with '{{'; it looks like {}", name, likely_kind(bytes));
+    throw_error(ErrorKind::File, "{}: the header does not begin with '{{'; {}", name, appearance(bytes));
   }
   HeaderReader header(name);
   nlohmann::json::sax_parse(text, &header);

@@ -93,7 +93,7 @@ class TorchPickle final : public pickle::Machine {
   void load_persistent(Index persistent) override {
     const std::vector<Index>& id = value(persistent, Kind::Tuple, "a persistent id").items;
     if (id.size() != 5 || value(id[0], Kind::Text, "a persistent id's tag").text != "storage") {
-      fail("a persistent id that is no storage");
+      fail("a persistent id that is not a storage");
     }
     DType type = DType::F32;
     switch (static_cast<Class>(value(id[1], Kind::Class, "a storage's class").number)) {

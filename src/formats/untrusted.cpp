@@ -76,7 +76,7 @@ void check_name(std::string_view name, std::string_view what, const std::string&
   }
 }
 
-std::string likely_kind(std::span<const std::byte> bytes) {
+std::string appearance(std::span<const std::byte> bytes) {
   using Kind = std::pair<std::string_view, const char*>;
   static constexpr std::array<Kind, 9> kKinds = {{
       {"GGUF", "a GGUF file"},
@@ -89,12 +89,12 @@ std::string likely_kind(std::span<const std::byte> bytes) {
       {"\x80\x02", "a pickle (a torch file from before torch 1.6?)"},
       {"{", "JSON text"},
   }};
-  if (bytes.empty()) return "an empty file";
+  if (bytes.empty()) return "it is empty";
   const std::string_view text = as_text(bytes);
   for (const auto& [magic, kind] : kKinds) {
-    if (text.starts_with(magic)) return kind;
+    if (text.starts_with(magic)) return fmt::format("it looks like {}", kind);
   }
-  return "not a kind of file ostro knows";
+  return "it begins with " + quote(text.substr(0, 8));
 }
 
 }  // namespace ostro

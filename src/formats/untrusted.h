@@ -51,7 +51,7 @@ std::string quote(std::string_view text);
 // Throws Error(File) unless `name` is UTF-8 of 1 to 65535 bytes without control characters, so that it can be printed.
 void check_name(std::string_view name, std::string_view what, const std::string& file);
 
-// "an HTML page", "a Git LFS pointer (run git lfs pull)", ...; "not a kind of file ostro knows" when nothing fits.
-std::string likely_kind(std::span<const std::byte> bytes);
+// "it is empty", "it looks like an HTML page", ...; "it begins with '...'" when nothing fits.
+std::string appearance(std::span<const std::byte> bytes);
 
 }  // namespace ostro

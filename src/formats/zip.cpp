@@ -56,7 +56,7 @@ class ZipParser {
 
   Directory find_directory() const {
     if (as_text(bytes_.first(std::min<size_t>(bytes_.size(), 2))) != "PK") {
-      throw_error(ErrorKind::File, "{}: not a torch zip file: it looks like {}", name_, likely_kind(bytes_));
+      throw_error(ErrorKind::File, "{}: not a torch zip file: {}", name_, appearance(bytes_));
     }
     // The end record is the last thing but for a comment of known length: search backwards for one that fits.
     const uint64_t size = bytes_.size();

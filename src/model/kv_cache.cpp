@@ -84,12 +84,12 @@ void check_type(DType type, int64_t head_dim, int64_t value_at) {
     throw_error(ErrorKind::Usage, "the KV cache cannot be {}, supported: f32, f16, bf16, q8_0", info(type).name);
   }
   if (head_dim % info(type).block != 0) {
-    throw_error(ErrorKind::Usage, "the KV cache cannot be {}: heads of {} values are no multiple of {}, use f16",
+    throw_error(ErrorKind::Usage, "the KV cache cannot be {}: heads of {} values are not a multiple of {}, use f16",
                 info(type).name, head_dim, info(type).block);
   }
   if (value_at > 0 && value_at % info(type).block != 0) {
     throw_error(ErrorKind::Usage,
-                "the KV cache cannot be {}: keys with position of {} values are no multiple of {}, use f16",
+                "the KV cache cannot be {}: keys with position of {} values are not a multiple of {}, use f16",
                 info(type).name, value_at, info(type).block);
   }
 }

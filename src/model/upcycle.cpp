@@ -9,7 +9,7 @@ namespace ostro {
 
 std::unique_ptr<Model> upcycle(std::unique_ptr<Model> dense, const UpcycleOptions& options) {
   if (options.top_k < 1 || options.top_k > options.experts) {
-    throw_error(ErrorKind::Usage, "{} of {} experts a token, expected 1 to {}", options.top_k, options.experts,
+    throw_error(ErrorKind::Usage, "each token to {} experts, expected 1 to {}, the number of experts", options.top_k,
                 options.experts);
   }
   ModelSpec& spec = dense->spec;

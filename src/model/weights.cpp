@@ -382,8 +382,8 @@ class Binder {
       unexplained_.erase(own);
       return {&name, &found->second};
     }
-    throw_error(ErrorKind::File, "{}: the {} is missing: no tensor {} {}", store_.path, to_text(id), tried,
-                shape_text(expected(Packing::Whole)));
+    throw_error(ErrorKind::File, "{}: no tensor {} {} ({})", store_.path, tried, shape_text(expected(Packing::Whole)),
+                to_text(id));
   }
 
   Matrix matrix(const TensorId& id, int64_t rows, int64_t cols) {
@@ -601,9 +601,8 @@ class Binder {
     if (unexplained_.empty()) return;
     const TensorEntry& tensor = store_.tensors.at(*unexplained_.begin());
     const size_t more = unexplained_.size() - 1;
-    throw_error(ErrorKind::File, "{}: tensor {} {} has no place in this model{}, expected none that is left over",
-                tensor.file, tensor.name, shape_text(tensor.shape),
-                more == 0 ? "" : fmt::format(" (nor have {} more)", more));
+    throw_error(ErrorKind::File, "{}: tensor {} {} has no place in this model{}", tensor.file, tensor.name,
+                shape_text(tensor.shape), more == 0 ? "" : fmt::format(" (nor have {} more)", more));
   }
 
   void write_notes() {
@@ -754,7 +753,7 @@ void visit_vectors(const ModelSpec& spec, const Weights& weights,
   visit({Role::MtpFinalNorm, spec.layers}, weights.mtp.final_norm);
 }
 
-void verify_finite(const ModelSpec& spec, const Weights& weights, int threads,
+void verify_finite(const ModelSpec& spec, const Weights& weights, const std::string& source, int threads,
                    const std::function<void(uint64_t bytes)>& done) {
   ThreadTeam team(threads);
   std::vector<std::vector<float>> buffers(static_cast<size_t>(threads));
@@ -773,7 +772,8 @@ void verify_finite(const ModelSpec& spec, const Weights& weights, int threads,
       }
     });
     if (first_bad < matrix.rows) {
-      throw_error(ErrorKind::File, "{}: row {} holds a value that is not finite", to_text(id), first_bad.load());
+      throw_error(ErrorKind::File, "{}: {}: row {} holds a value that is not finite", source, to_text(id),
+                  first_bad.load());
     }
     if (!is_there) reordered.drop(matrix.data);
     bytes += static_cast<uint64_t>(matrix.rows * matrix.row_bytes);

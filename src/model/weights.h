@@ -159,7 +159,7 @@ void visit_vectors(const ModelSpec& spec, const Weights& weights,
 
 // Reads every weight and throws Error(File) naming the first that is NaN or infinite. `done` is called with the number
 // of bytes read so far; it may be null.
-void verify_finite(const ModelSpec& spec, const Weights& weights, int threads,
+void verify_finite(const ModelSpec& spec, const Weights& weights, const std::string& source, int threads,
                    const std::function<void(uint64_t bytes)>& done = nullptr);
 
 }  // namespace ostro

@@ -174,7 +174,7 @@ std::string split_name_of(const nlohmann::json& root, const std::string& where, 
   if (!root.contains("pre_tokenizer") || !collect_patterns(root["pre_tokenizer"], patterns)) patterns.clear();
   const bool ignore_merges = root["model"].value("ignore_merges", false);
   const auto name = patterns.empty() ? std::nullopt : split_name(patterns, ignore_merges);
-  if (!name) throw_error(ErrorKind::File, "{}: its way to cut text into words has no name in GGUF", where);
+  if (!name) throw_error(ErrorKind::File, "{}: its way of cutting text into words has no name in GGUF", where);
   const nlohmann::json normalizer = root.value("normalizer", nlohmann::json());
   const bool empty = normalizer.is_null() || (normalizer.contains("normalizers") && normalizer["normalizers"].empty());
   if (!empty) notes.push_back(fmt::format("{}: GGUF has no place for its normalizer; it is left out", where));
@@ -221,7 +221,7 @@ Vocabulary vocabulary_of_json(const nlohmann::json& root, const std::string& whe
   const nlohmann::json& model = root["model"];
   Vocabulary out;
   for (const auto& [text, id] : model["vocab"].items()) {
-    if (!id.is_number_integer()) throw_error(ErrorKind::File, "{}: an id is no whole number", where);
+    if (!id.is_number_integer()) throw_error(ErrorKind::File, "{}: an id is not a whole number", where);
     set_token(out, id.get<int64_t>(), {text, TokenKind::Normal, 0}, where);
   }
   add_added_tokens(root, out, true, where);

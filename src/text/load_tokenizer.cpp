@@ -50,7 +50,7 @@ std::unique_ptr<Tokenizer> load_by_content(const MappedFile& file) {
   if (text.starts_with('\n')) return make_sentencepiece_tokenizer(read_sentencepiece_model(file.bytes(), path), path);
   throw_error(ErrorKind::File,
               "{}: {}; expected a tokenizer: SentencePiece's .model, tokenizer.json, tekken.json, .tiktoken or GGUF",
-              path, likely_kind(file.bytes()));
+              path, appearance(file.bytes()));
 }
 
 // The first of these that is in the folder; "" when none is.

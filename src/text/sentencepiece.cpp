@@ -144,7 +144,7 @@ void SentencePieceTokenizer::index_pieces(const std::string& where) {
     has_bytes_ = model_.byte_fallback;
   }
   if (!has_bytes_ && special_id(model_.unknown) < 0) {
-    throw_error(ErrorKind::File, "{}: neither byte pieces nor an unknown piece", where);
+    throw_error(ErrorKind::File, "{}: no byte pieces and no unknown piece, expected either", where);
   }
 }
 

@@ -72,14 +72,14 @@ int64_t whole_number(const json& object, const char* key, const std::string& whe
   const auto found = object.find(key);
   if (found == object.end() || !found->is_number_integer() || found->get<int64_t>() < 0 ||
       found->get<int64_t>() > 1 << 24) {
-    throw_error(ErrorKind::File, "{}: no {} between 0 and 2^24", where, key);
+    throw_error(ErrorKind::File, "{}: {} is not a whole number from 0 to 2^24", where, key);
   }
   return found->get<int64_t>();
 }
 
 std::string string_member(const json& object, const char* key, const std::string& where) {
   const auto found = object.find(key);
-  if (found == object.end() || !found->is_string()) throw_error(ErrorKind::File, "{}: no text for {}", where, key);
+  if (found == object.end() || !found->is_string()) throw_error(ErrorKind::File, "{}: {} is not a string", where, key);
   return found->get<std::string>();
 }
 

@@ -102,7 +102,7 @@ std::vector<BpeMerge> read_merges(const GgufMetadata& metadata, const Vocabulary
     const auto id_of = [&](std::string_view text) {
       const auto found = ids.find(text);
       if (found == ids.end()) {
-        throw_error(ErrorKind::File, "{}: merge {} ({:?}) needs a token {:?} that the vocabulary has not", where, rank,
+        throw_error(ErrorKind::File, "{}: merge {} ({:?}) needs a token {:?} that the vocabulary lacks", where, rank,
                     line.substr(0, 80), text.substr(0, 80));
       }
       return found->second;

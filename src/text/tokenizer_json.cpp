@@ -164,7 +164,7 @@ void add_decoder(const json& step, BpeSpec& spec, const std::string& where) {
   } else if (type == "Strip") {
     const int64_t start = integer(member(step, "start"), where), stop = integer(member(step, "stop"), where);
     if (text(step, "content", where) != " " || stop != 0 || start < 0) {
-      fail(where, "a Strip decoder of other things than spaces at the front is not supported");
+      fail(where, "a Strip decoder of anything but leading spaces is not supported");
     }
     spec.decode_rules.leading = DecodeRules::LeadingSpace::Text;
     spec.decode_rules.spaces = static_cast<int>(start);
@@ -249,7 +249,7 @@ void read_merges(const json& model, const Vocabulary& vocabulary, BpeSpec& spec,
     const auto id_of = [&](const std::string& token) {
       const auto found = vocabulary.find(token);
       if (found == vocabulary.end()) {
-        fail(where, fmt::format("merge {} needs a token {:?} that the vocabulary has not", index, token.substr(0, 80)));
+        fail(where, fmt::format("merge {} needs a token {:?} that the vocabulary lacks", index, token.substr(0, 80)));
       }
       return found->second;
     };
@@ -355,7 +355,8 @@ void read_unigram_pieces(const json& model, SentencePieceModel& out, const std::
   const json& unknown = member(model, "unk_id");
   if (unknown.is_null()) return;
   const int64_t id = integer(unknown, where);
-  if (id < 0 || id >= std::ssize(out.pieces)) fail(where, fmt::format("unk_id is {}, which is no piece", id));
+  if (id < 0 || id >= std::ssize(out.pieces))
+    fail(where, fmt::format("unk_id is {}, expected the index of a piece", id));
   out.unknown = static_cast<int32_t>(id);
   out.pieces[static_cast<size_t>(id)].kind = TokenKind::Unknown;
 }

@@ -51,7 +51,7 @@ TEST(TemplateCommand, WrongInput) {
   refused({}, kHello, "no chat format");
   refused({"--format", "mistral-v4"}, kHello, "did you mean mistral-v1");
   refused({"--format", "mistral-v1", "--jinja", "x"}, kHello, "both were given");
-  refused({"--format", "mistral-v1"}, "{", "not JSON");
+  refused({"--format", "mistral-v1"}, "{", "standard input: not valid JSON: parse error at line 1");
   refused({"--format", "mistral-v1"}, "{}", "expected an object with messages");
   refused({"--format", "mistral-v1", "--jsonl"}, "\n{\"messages\"", "line 2");
   refused({"--format", "mistral-v1"}, "[]", "InvalidMessageStructureException");

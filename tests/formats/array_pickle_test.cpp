@@ -115,12 +115,12 @@ TEST(ArrayPickle, ExecutesNothing) {
       {pickle(")}" + text("__reduce__") + command + "sb"), "an object of another kind gets a state"},
       {pickle(global("numpy", "dtype") + "}b"), "an object of another kind gets a state"},
       // Allowed classes that are only to be named, and arguments that are not theirs.
-      {pickle(global("numpy", "ndarray") + tuple("K\x04") + "R"), "a class is called that is only to be named"},
-      {pickle(global("ml_dtypes", "bfloat16") + command + "\x85R"), "a class is called that is only to be named"},
+      {pickle(global("numpy", "ndarray") + tuple("K\x04") + "R"), "a class is called that may only be named"},
+      {pickle(global("ml_dtypes", "bfloat16") + command + "\x85R"), "a class is called that may only be named"},
       {pickle(global("numpy", "dtype") + tuple(text("O") + "\x89\x88") + "R"), "elements of type 'O', expected"},
       {pickle(global("numpy", "dtype") + tuple(text("V8") + "\x89\x88") + "R"), "elements of type 'V8', expected"},
       {pickle(global("numpy.core.multiarray", "_reconstruct") + tuple(global("numpy", "dtype") + "NN") + "R"),
-       "what is reconstructed is no array"},
+       "what is reconstructed is not an array"},
       {pickle(global("__main__", "QuantizedWeight8bit") + command + "\x85\x81"), "with 1 arguments"},
   };
   for (const auto& [content, expected] : exploits) {

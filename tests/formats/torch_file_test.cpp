@@ -220,7 +220,7 @@ TEST(TorchFile, NamesWhatIsWrongInThePickle) {
       {named(storage(12, "FloatStorage", "7")), "storage '7' is not in the archive"},
       {named(storage(12, "FloatStorage", "../0")), "is not in the archive"},
       {pickle("NQ"), "a persistent id is None"},
-      {pickle(tuple(text("module") + "NNNN") + "Q"), "no storage"},
+      {pickle(tuple(text("module") + "NNNN") + "Q"), "a persistent id that is not a storage"},
       {named(tensor(storage(12), 1, {12}, {1})), "leaves its storage of 48 bytes"},
       {named(tensor(storage(12), -1, {12}, {1})), "leaves its storage"},
       {named(tensor(storage(12), int64_t{1} << 62, {1}, {1})), "leaves its storage"},
@@ -241,7 +241,7 @@ TEST(TorchFile, NamesWhatIsWrongInTheArchive) {
   const std::string good = named(tensor(storage(12), 0, {12}, {1}));
   const std::string data(kStorageBytes, '\1');
   const std::vector<std::pair<std::string, std::string>> cases = {
-      {"", "an empty file"},
+      {"", "it is empty"},
       {"\x80\x02}.", "a pickle (a torch file from before torch 1.6?)"},
       {"PK\x03\x04", "no end record: cut short?"},
       {zip_of({}), "holds no data.pkl"},

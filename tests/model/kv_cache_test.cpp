@@ -48,7 +48,7 @@ TEST(KvCacheTypes, RefusesWhatCannotHoldAHead) {
   EXPECT_EQ(message_of([] {
               KvCache(one_layer(24, 0), {100, 10, 1, DType::F16, DType::Q8_0});
             }),
-            "the KV cache cannot be q8_0: heads of 24 values are no multiple of 32, use f16");
+            "the KV cache cannot be q8_0: heads of 24 values are not a multiple of 32, use f16");
   EXPECT_EQ(message_of([] {
               KvCache(one_layer(64, 0), {100, 10, 1, DType::Q4_K, DType::F16});
             }),

@@ -86,7 +86,7 @@ TEST(Places, ConvertingMakesCopiesAsItGoes) {
     };
     const auto planned = bind_model(find_model(name)->string());
     EXPECT_TRUE(write(*planned, "planned.gguf") == write(*load_fixture(name), "loaded.gguf")) << name;
-    verify_finite(planned->spec, planned->weights, 2);
+    verify_finite(planned->spec, planned->weights, "FILE", 2);
   }
 }
 

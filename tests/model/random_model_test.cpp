@@ -62,7 +62,7 @@ TEST_P(RandomModel, IsWrittenAndReadBack) {
       matrices.push_back(matrix);
     });
     EXPECT_EQ(bytes, random_model_bytes(made->spec, *mix));
-    verify_finite(made->spec, made->weights, 1);
+    verify_finite(made->spec, made->weights, "FILE", 1);
 
     const std::string path = (test::temporary_folder() / "random.gguf").string();
     write_checkpoint(*made, path, {});

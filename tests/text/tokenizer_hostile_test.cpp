@@ -104,7 +104,7 @@ TEST(HostileSentencePiece, Refused) {
   EXPECT_THAT(model_error(piece("<unk>", 0, 2) + piece("\xff", 0, 1) + tail), HasSubstr("not UTF-8"));
   EXPECT_THAT(model_error(piece("<unk>", 0, 2) + piece("a", 0, 9) + tail), HasSubstr("type 9"));
   EXPECT_THAT(model_error(piece("<unk>", 0, 2) + piece("<0x00>", 0, 6) + tail), HasSubstr("expected 256"));
-  EXPECT_THAT(model_error(piece("a", 0, 1) + tail), HasSubstr("neither byte pieces nor an unknown piece"));
+  EXPECT_THAT(model_error(piece("a", 0, 1) + tail), HasSubstr("no byte pieces and no unknown piece, expected either"));
   EXPECT_THAT(model_error(piece("<unk>", 0, 2) + piece(std::string(5000, 'a'), 0, 1) + tail), HasSubstr("5000 bytes"));
   EXPECT_THAT(model_error(piece("<unk>", 0, 2) + bytes(2, number(3, 3)) + kNormalizer), HasSubstr("type word"));
   EXPECT_THAT(model_error(piece("<unk>", 0, 2) + kTrainer + bytes(3, bytes(1, "nmt_nfkc") + bytes(2, "xyz"))),
@@ -251,7 +251,7 @@ TEST(HostileTokenizerJson, Refused) {
   EXPECT_THAT(with("/model", json::parse(R"({"type": "Unigram", "vocab": [["a", "b"]]})")),
               HasSubstr("piece 0 is not a text and a score"));
   EXPECT_THAT(with("/model", json::parse(R"({"type": "Unigram", "vocab": [["a", -1]], "unk_id": 1})")),
-              HasSubstr("unk_id is 1, which is no piece"));
+              HasSubstr("unk_id is 1, expected the index of a piece"));
   EXPECT_THAT(with("/model", json::parse(R"({"type": "Unigram", "vocab": [["a", -1]], "unk_id": 0})")),
               HasSubstr("the added token \"<s>\" has id 5, expected 0 to 1"));
   json scores = small_json();
