@@ -100,7 +100,7 @@ ModelSpec published_shape(const std::string& name, int64_t layers) {
   if (dense != store.config.end() && layers > 0) *dense = std::min<int64_t>(1, layers - 1);
   ModelSpec spec = read_hugging_face_spec(store);
   if (layers < 0 || layers > spec.layers) {
-    throw_error(ErrorKind::Usage, "{} layers of {}, expected 0 to {}", layers, name, spec.layers);
+    throw_error(ErrorKind::Usage, "--layers {}: expected at most the {} layers of {}", layers, spec.layers, name);
   }
   if (layers > 0) {
     spec.layers = layers;
