@@ -8,16 +8,15 @@
 // have them interleaved where that is read, as loading leaves them; mapped/ is product/ with rows as files have them.
 // bytes_per_second counts weights, items_per_second multiplications and additions.
 #include <benchmark/benchmark.h>
-#include <sys/mman.h>
 
 #include <array>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "backend/backend.h"
+#include "base/pages.h"
 #include "base/random.h"
 #include "tensor/dtype.h"
 #include "tensor/interleave.h"
@@ -34,30 +33,19 @@ std::vector<float> normals(int64_t count) {
   return out;
 }
 
-// In huge pages, as weights are when they were loaded.
-struct Free {
-  void operator()(std::byte* memory) const { std::free(memory); }
-};
-using Memory = std::unique_ptr<std::byte[], Free>;
-Memory allocate(size_t bytes) {
-  constexpr size_t kHugePage = size_t{2} << 20;
-  const size_t size = (bytes + kHugePage - 1) / kHugePage * kHugePage;
-  Memory memory(static_cast<std::byte*>(std::aligned_alloc(kHugePage, size)));
-  madvise(memory.get(), size, MADV_HUGEPAGE);
-  return memory;
-}
+using Memory = std::shared_ptr<std::byte>;  // in huge pages, as weights are that were loaded
 
 // One quantised row, repeated: what is multiplied costs the same whatever the values.
 Memory make_weight(DType type, int64_t rows, int64_t cols) {
   const auto bytes = static_cast<size_t>(row_bytes(type, cols));
   std::vector<std::byte> row(bytes);
-  Memory out = allocate(bytes * static_cast<size_t>(rows));
+  Memory out = allocate_huge_pages(bytes * static_cast<size_t>(rows));
   if (can_quantize(type)) {
     quantize_row(type, normals(cols), row.data());
   } else {
     for (size_t i = 0; i < bytes; ++i) row[i] = static_cast<std::byte>(i % 31);
   }
-  for (size_t r = 0; r < static_cast<size_t>(rows); ++r) std::memcpy(&out[r * bytes], row.data(), bytes);
+  for (size_t r = 0; r < static_cast<size_t>(rows); ++r) std::memcpy(out.get() + r * bytes, row.data(), bytes);
   return out;
 }
 
@@ -69,8 +57,8 @@ void product(benchmark::State& state, DType type, int64_t outputs, int64_t rows,
   if (interleaved) {
     std::vector<std::byte> group(static_cast<size_t>(kInterleavedRows * bytes));
     for (int64_t row = 0; row < outputs; row += kInterleavedRows) {
-      std::memcpy(group.data(), &weight[static_cast<size_t>(row * bytes)], group.size());
-      interleave_rows(&weight[static_cast<size_t>(row * bytes)], group.data(), type, bytes);
+      std::memcpy(group.data(), weight.get() + row * bytes, group.size());
+      interleave_rows(weight.get() + row * bytes, group.data(), type, bytes);
     }
   }
   std::vector<float> in = normals(rows * kInputs), out(static_cast<size_t>(rows * outputs));

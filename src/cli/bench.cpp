@@ -101,9 +101,7 @@ void write_model(const Model& model, const std::string& path) {
 
 uint64_t model_bytes(const Model& model) {
   uint64_t bytes = 0;
-  visit_matrices(model.spec, model.weights, [&](const TensorId&, const Matrix& matrix) {
-    bytes += static_cast<uint64_t>(matrix.rows * matrix.row_bytes);
-  });
+  visit_matrices(model.spec, model.weights, [&](const TensorId&, const Matrix& matrix) { bytes += matrix.bytes(); });
   return bytes;
 }
 

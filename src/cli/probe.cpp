@@ -1,15 +1,13 @@
 #include "cli/probe.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstring>
-#include <new>
 #include <vector>
 
 #include "base/error.h"
+#include "base/pages.h"
 #include "base/threads.h"
 #include "kernels/cpu/select.h"
 
@@ -18,7 +16,6 @@ namespace {
 
 constexpr size_t kBytes = size_t{512} << 20;
 constexpr size_t kPiece = size_t{1} << 20;
-constexpr size_t kHugePage = size_t{2} << 20;
 constexpr int kPasses = 5;
 
 // Eight sums, so that additions do not wait for each other.
@@ -134,12 +131,7 @@ double peak_operations(Arithmetic arithmetic, int threads) {
 }
 
 double read_bandwidth(int threads) {
-  struct Free {
-    void operator()(std::byte* memory) const { ::operator delete (memory, std::align_val_t{kHugePage}); }
-  };
-  const std::unique_ptr<std::byte, Free> memory(
-      static_cast<std::byte*>(::operator new (kBytes, std::align_val_t{kHugePage})));
-  madvise(memory.get(), kBytes, MADV_HUGEPAGE);
+  const auto memory = allocate_huge_pages(kBytes);
   std::memset(memory.get(), 1, kBytes);
   const auto* words = reinterpret_cast<const uint64_t*>(memory.get());
   ThreadTeam team(threads);

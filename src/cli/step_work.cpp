@@ -6,7 +6,6 @@
 namespace ostro {
 namespace {
 
-uint64_t matrix_bytes(const Matrix& matrix) { return static_cast<uint64_t>(matrix.rows * matrix.row_bytes); }
 double matrix_operations(const Matrix& matrix) { return 2 * static_cast<double>(matrix.rows * matrix.cols); }
 
 bool is_expert(Role role) { return role == Role::ExpertGate || role == Role::ExpertUp || role == Role::ExpertDown; }
@@ -45,7 +44,7 @@ StepWork::StepWork(const Model& model, const Backend& backend) : model_(model) {
     arithmetic_[i] = backend.product_kernel(static_cast<DType>(i)).arithmetic;
   visit_products(model, [this](Role role, const Matrix& matrix) {
     if (is_expert(role)) return;
-    every_step_ += matrix_bytes(matrix);
+    every_step_ += matrix.bytes();
     if (role == Role::Output) return;  // not for every row
     const auto kind = static_cast<size_t>(arithmetic_[static_cast<size_t>(used_type(role, matrix))]);
     every_row_[kind] += matrix_operations(matrix);
@@ -67,7 +66,7 @@ void StepWork::on_route(const BlockSpec& block, const Batch&, const Routing& rou
   for (size_t e = 0; e < rows.size(); ++e) {
     if (rows[e] == 0) continue;
     for (const Matrix* matrix : {&moe.gate[e], &moe.up[e], &moe.down[e]}) {
-      bytes_ += matrix_bytes(*matrix);
+      bytes_ += matrix->bytes();
       add_operations(*matrix, rows[e]);
     }
   }

@@ -1,17 +1,17 @@
 #include "engine/resident.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
 #include <map>
 #include <memory>
-#include <span>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "base/mapped_file.h"
+#include "base/pages.h"
 #include "base/threads.h"
 #include "tensor/interleave.h"
 
@@ -19,37 +19,7 @@ namespace ostro {
 namespace {
 
 constexpr size_t kAlignment = 64;
-constexpr size_t kHugePage = size_t{2} << 20;
 constexpr int64_t kTaskBytes = int64_t{4} << 20;
-
-// Address space of huge pages, which become memory as they are written.
-class HugePages {
- public:
-  explicit HugePages(size_t bytes) : size_(bytes + kHugePage) {
-    void* memory = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED) throw_error(ErrorKind::Memory, "no address space for {} bytes of weights", bytes);
-    data_ = static_cast<std::byte*>(memory);
-    madvise(data_, size_, MADV_HUGEPAGE);  // where the kernel will not, small pages serve too
-    next_ = data_ + (kHugePage - reinterpret_cast<uintptr_t>(data_) % kHugePage) % kHugePage;
-  }
-  ~HugePages() { munmap(data_, size_); }
-  HugePages(const HugePages&) = delete;
-  HugePages& operator=(const HugePages&) = delete;
-
-  std::byte* take(size_t bytes) {
-    std::byte* at = next_;
-    next_ += (bytes + kAlignment - 1) / kAlignment * kAlignment;
-    CHECK(next_ <= data_ + size_);
-    return at;
-  }
-
- private:
-  size_t size_;
-  std::byte* data_;
-  std::byte* next_;
-};
-
-size_t matrix_bytes(const Matrix& matrix) { return static_cast<size_t>(matrix.rows * matrix.row_bytes); }
 
 class Mover {
  public:
@@ -59,17 +29,18 @@ class Mover {
   void run() {
     size_t room = 0;
     each_matrix([&](Matrix& matrix) {
-      total_ += matrix_bytes(matrix);
-      if (mapped(matrix)) room += matrix_bytes(matrix) + kAlignment;
+      total_ += matrix.bytes();
+      if (mapped(matrix)) room += room_of(matrix.bytes());
     });
-    pages_ = std::make_shared<HugePages>(room);
+    const auto pages = allocate_huge_pages(room);
+    next_ = pages.get();
     each_matrix([&](Matrix& matrix) { move(matrix); });
     // Views of the same tensors.
     Weights& weights = model_.weights;
     for (Matrix* matrix : {&weights.output, &weights.mtp.embedding, &weights.mtp.output}) {
       if (const auto moved = moved_.find(matrix->data); moved != moved_.end()) *matrix = moved->second;
     }
-    weights.owners.push_back(pages_);
+    weights.owners.push_back(pages);
   }
 
  private:
@@ -78,11 +49,14 @@ class Mover {
                    [&](const TensorId&, const Matrix& matrix) { use(const_cast<Matrix&>(matrix)); });
   }
 
-  bool mapped(const Matrix& matrix) const {
-    return std::ranges::any_of(model_.store.files, [&](const auto& file) {
-      return matrix.data >= file->bytes().data() && matrix.data < file->bytes().data() + file->bytes().size();
-    });
+  static bool mapped(const Matrix& matrix) { return mapped_path_at(matrix.data) != nullptr; }
+
+  std::byte* take(size_t bytes) {
+    std::byte* at = next_;
+    next_ += room_of(bytes);
+    return at;
   }
+  static size_t room_of(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
   void move(Matrix& matrix) {
     const auto [entry, is_new] = moved_.try_emplace(matrix.data, matrix);
@@ -90,7 +64,7 @@ class Mover {
       Matrix& out = entry->second;
       out.interleaved = backend_.reads_interleaved(matrix.dtype) && can_interleave(matrix.dtype, matrix.cols);
       if (mapped(matrix)) {
-        std::byte* to = pages_->take(matrix_bytes(matrix));
+        std::byte* to = take(matrix.bytes());
         out.data = to;
         copy(to, matrix, out.interleaved, true);
       } else if (out.interleaved) {
@@ -98,7 +72,7 @@ class Mover {
       }
     }
     CHECK(entry->second.rows == matrix.rows && entry->second.cols == matrix.cols);
-    done_ += matrix_bytes(matrix);
+    done_ += matrix.bytes();
     matrix = entry->second;
     if (progress_) progress_(done_, total_);
   }
@@ -111,7 +85,7 @@ class Mover {
       const int64_t first = task * task_rows, end = std::min(first + task_rows, from.rows);
       const std::byte* in = from.row(first);
       const auto size = static_cast<size_t>((end - first) * from.row_bytes);
-      if (from_file) read_ahead(in, size);
+      if (from_file) read_pages({in, size});
       std::byte* out = to + first * from.row_bytes;
       if (!interleave) {
         if (out != in) std::memcpy(out, in, size);
@@ -128,35 +102,15 @@ class Mover {
           }
         }
       }
-      if (from_file) drop(from.row(first), size);
+      if (from_file) advise_pages({from.row(first), size}, MADV_DONTNEED);
     });
-  }
-
-  // The whole pages of a stretch of a mapped file.
-  static std::span<std::byte> pages(const std::byte* at, size_t size, bool around) {
-    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE)), last = page - 1;
-    const auto first = reinterpret_cast<uintptr_t>(at), end = first + size;
-    const uintptr_t from = (around ? first : first + last) / page * page;
-    const uintptr_t to = (around ? end + last : end) / page * page;
-    return {reinterpret_cast<std::byte*>(from), to > from ? to - from : 0};
-  }
-  static void read_ahead(const std::byte* at, size_t size) {
-    const auto part = pages(at, size, true);
-#ifdef MADV_POPULATE_READ
-    if (madvise(part.data(), part.size(), MADV_POPULATE_READ) == 0) return;
-#endif
-    madvise(part.data(), part.size(), MADV_WILLNEED);
-  }
-  static void drop(const std::byte* at, size_t size) {
-    const auto part = pages(at, size, false);
-    if (!part.empty()) madvise(part.data(), part.size(), MADV_DONTNEED);
   }
 
   Model& model_;
   const Backend& backend_;
   ThreadTeam team_;
   std::function<void(uint64_t, uint64_t)> progress_;
-  std::shared_ptr<HugePages> pages_;
+  std::byte* next_ = nullptr;                 // in the huge pages
   std::map<const std::byte*, Matrix> moved_;  // by where they lay
   uint64_t done_ = 0, total_ = 0;
 };

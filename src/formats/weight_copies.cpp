@@ -1,25 +1,14 @@
 #include "formats/weight_copies.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <vector>
 
 #include "base/mapped_file.h"
+#include "base/pages.h"
 
 namespace ostro {
-namespace {
-
-// Calls madvise for the whole pages inside a piece of memory.
-void advise(std::span<const std::byte> memory, int advice) {
-  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const auto begin = reinterpret_cast<uintptr_t>(memory.data());
-  const uintptr_t first = (begin + page - 1) / page * page, last = (begin + memory.size()) / page * page;
-  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, advice);
-}
-
-}  // namespace
 
 const std::byte* WeightCopies::plan(size_t bytes, std::span<const std::byte> source, Filling filling) {
   auto copy = std::make_shared<Copy>();
@@ -46,9 +35,9 @@ bool WeightCopies::make(const std::byte* address, ThreadTeam& team) {
   // The file is read in its order, then left to the kernel: its pages would only stand beside the copy. Memory that is
   // no file's would be lost.
   const bool from_file = mapped_path_at(copy->source.data()) != nullptr;
-  if (from_file) advise(copy->source, MADV_WILLNEED);
+  if (from_file) advise_pages(copy->source, MADV_WILLNEED);
   team.run(copy->filling.tasks, [&](int64_t task, int) { copy->filling.run(copy->memory.get(), task); });
-  if (from_file) advise(copy->source, MADV_DONTNEED);
+  if (from_file) advise_pages(copy->source, MADV_DONTNEED);
   copy->made = true;
   return false;
 }
@@ -56,7 +45,7 @@ bool WeightCopies::make(const std::byte* address, ThreadTeam& team) {
 void WeightCopies::drop(const std::byte* address) {
   Copy* copy = holding(address);
   if (copy == nullptr || !copy->made) return;
-  advise({copy->memory.get(), copy->bytes}, MADV_DONTNEED);
+  advise_pages({copy->memory.get(), copy->bytes}, MADV_DONTNEED);
   copy->made = false;
 }
 

@@ -1,14 +1,12 @@
 #include "model/random_model.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <map>
-#include <new>
 
 #include "base/error.h"
+#include "base/pages.h"
 #include "base/random.h"
 #include "model/read_spec_published.h"
 #include "model/write_spec.h"
@@ -18,12 +16,6 @@ namespace ostro {
 namespace {
 
 constexpr int64_t kPoolRows = 128;
-constexpr size_t kAlignment = size_t{2} << 20;  // of huge pages, as weights have that were loaded
-
-struct AlignedFree {
-  void operator()(void* memory) const { ::operator delete (memory, std::align_val_t{kAlignment}); }
-};
-
 class Maker {
  public:
   Maker(const ModelSpec& spec, const QuantMix& mix, uint64_t seed, Weights& weights,
@@ -34,9 +26,7 @@ class Maker {
     const DType type = id.role == Role::Router ? DType::F32 : mixed_type(mix_, spec_, id, cols);
     const int64_t bytes = row_bytes(type, cols);
     const size_t size = static_cast<size_t>(rows * bytes);
-    std::shared_ptr<std::byte> memory(static_cast<std::byte*>(::operator new (size, std::align_val_t{kAlignment})),
-                                      AlignedFree{});
-    madvise(memory.get(), size, MADV_HUGEPAGE);
+    const auto memory = allocate_huge_pages(size);  // as weights lie that were loaded
     const bool own_rows = id.role == Role::Router;
     for (int64_t row = 0; row < rows; ++row) {
       std::byte* out = memory.get() + row * bytes;

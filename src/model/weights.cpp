@@ -241,8 +241,8 @@ class Binder {
     const bool whole_squares = matrix.scale_row % kScaleBlock == 0;
     const bool plain = matrix.scales != nullptr ? whole_squares : !is_quantized(matrix.dtype);
     if (!plain) return transposed_floats(matrix);
-    Matrix out = planned_transpose({matrix.data, static_cast<size_t>(matrix.rows * matrix.row_bytes)}, matrix.dtype,
-                                   matrix.rows, {.stride = matrix.cols, .last = matrix.cols});
+    Matrix out = planned_transpose({matrix.data, matrix.bytes()}, matrix.dtype, matrix.rows,
+                                   {.stride = matrix.cols, .last = matrix.cols});
     if (matrix.scales != nullptr) transpose_scales(out, matrix);
     return out;
   }
@@ -257,7 +257,7 @@ class Binder {
         for (int64_t c = 0; c < matrix.cols; ++c) floats[c * matrix.rows + r] = (*row)[static_cast<size_t>(c)];
       }
     };
-    const std::span source(matrix.data, static_cast<size_t>(matrix.rows * matrix.row_bytes));
+    const std::span source(matrix.data, matrix.bytes());
     const std::byte* copy = out_.reordered.plan(static_cast<size_t>(matrix.cols * bytes), source, {1, fill});
     return {copy, DType::F32, matrix.cols, matrix.rows, bytes};
   }
@@ -776,7 +776,7 @@ void verify_finite(const ModelSpec& spec, const Weights& weights, const std::str
                   first_bad.load());
     }
     if (!is_there) reordered.drop(matrix.data);
-    bytes += static_cast<uint64_t>(matrix.rows * matrix.row_bytes);
+    bytes += matrix.bytes();
     if (done) done(bytes);
   });
 }

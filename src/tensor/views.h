@@ -37,6 +37,7 @@ struct Matrix {
 
   // Of an interleaved matrix: only where a group of rows begins.
   const std::byte* row(int64_t i) const { return data + i * row_bytes; }
+  size_t bytes() const { return static_cast<size_t>(rows * row_bytes); }
 };
 
 // Owned activations that keep their memory between uses.
