@@ -65,6 +65,8 @@ struct KvRun {
   int64_t count = 0;
 };
 
+// Most values of a head's key, and of its value.
+inline constexpr int64_t kMostAttendDim = 576;
 struct AttendShape {
   int64_t query_heads = 0, kv_heads = 0;  // query head h reads KV head h / (query_heads / kv_heads)
   int64_t key_dim = 0, value_dim = 0;
@@ -109,7 +111,8 @@ class Backend {
   // Rms: w * x / sqrt(mean(x^2) + eps). LayerNorm: w * (x - mean) / sqrt(var + eps). In place allowed.
   virtual void normalize(Rows out, Rows in, std::span<const float> weight, NormKind kind, float eps) noexcept = 0;
   // rows: [rows, heads * head_dim], in place. The first 2 * pairs values of each head turn by
-  // positions[r] * inverse_frequency[i]; cos and sin times `magnitude`.
+  // positions[r] * inverse_frequency[i]; cos and sin times `magnitude`. Pair i ends at (i, i + pairs) whichever way it
+  // came, so that a dot product of two heads adds in one order, and a model of both layouts gives the same bits.
   virtual void rope(Rows rows, std::span<const int64_t> positions, int64_t head_dim,
                     std::span<const double> inverse_frequency, float magnitude, RopePairing pairing) noexcept = 0;
   // out [rows, query_heads * value_dim], queries [rows, query_heads * key_dim]; softmax in float32, online over blocks

@@ -1,6 +1,7 @@
 // The backend on CPUs: threads over the kernel table of an instruction set. Owns how work is cut into tasks and the
 // scratch of each thread; the arithmetic is in kernels/cpu.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -152,17 +153,20 @@ class CpuBackend final : public Backend {
             float magnitude, RopePairing pairing) noexcept override {
     fill_rope_table(positions, inverse_frequency, magnitude);
     const auto pairs = static_cast<int64_t>(inverse_frequency.size());
-    // Pair i of a head: values at first(i) and first(i) + second.
+    // Pair i of a head stands at step * i and step * i + second, and goes to i and i + pairs.
     const int64_t step = pairing == RopePairing::Interleaved ? 2 : 1;
     const int64_t second = pairing == RopePairing::Interleaved ? 1 : pairs;
+    CHECK(2 * pairs <= kMostAttendDim);
     for_rows(rows.rows, rows.width, [&](int64_t r) {
       const float* turn = rope_turns_.data() + r * 2 * pairs;
+      std::array<float, kMostAttendDim> before;
       for (float* head = rows.row(r); head < rows.row(r) + rows.width; head += head_dim) {
+        std::copy_n(head, 2 * pairs, before.data());
         for (int64_t i = 0; i < pairs; ++i) {
           const float cosine = turn[i], sine = turn[pairs + i];
-          const float a = head[step * i], b = head[step * i + second];
-          head[step * i] = a * cosine - b * sine;
-          head[step * i + second] = b * cosine + a * sine;
+          const float a = before[static_cast<size_t>(step * i)], b = before[static_cast<size_t>(step * i + second)];
+          head[i] = a * cosine - b * sine;
+          head[i + pairs] = b * cosine + a * sine;
         }
       }
     });
@@ -173,7 +177,8 @@ class CpuBackend final : public Backend {
       const AttendJob* job;
       int64_t kv_head, first_head, heads, first, rows;
     };
-    CHECK(std::max(shape.key_dim, shape.value_dim) <= kMaxHeadDim);
+    static_assert(kMostAttendDim <= kMaxHeadDim);
+    CHECK(std::max(shape.key_dim, shape.value_dim) <= kMostAttendDim);
     const int64_t heads = shape.query_heads / shape.kv_heads;
     const int64_t together = heads_together(heads, shape.kv_heads * queries.rows), tile = kAttendRows / together;
     std::vector<Task> tasks;

@@ -64,7 +64,8 @@ RopeSpec make_rope(RopePairing pairing, int64_t dims, double theta, const RopeSc
       for (double& f : frequency) f /= scaling.factor;
       break;
     case RopeScaling::Kind::Bands:
-      for (double& f : frequency) f = bands(f, scaling);
+      // Through divisors in float32, as GGUF holds them, so that a model gives the same bits from either layout.
+      for (double& f : frequency) f /= static_cast<double>(static_cast<float>(f / bands(f, scaling)));
       break;
     case RopeScaling::Kind::Yarn:
       yarn(frequency, dims, theta, scaling);

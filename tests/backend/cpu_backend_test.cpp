@@ -162,8 +162,8 @@ TEST(CpuBackend, RopeTurnsPairsByTheirAngles) {
           const int64_t a = pairing == RopePairing::Interleaved ? 2 * i : i;
           const int64_t b = pairing == RopePairing::Interleaved ? 2 * i + 1 : i + 4;
           const double t = static_cast<double>(positions[static_cast<size_t>(r)]) * frequency[static_cast<size_t>(i)];
-          EXPECT_NEAR(after[a], 1.5 * (before[a] * std::cos(t) - before[b] * std::sin(t)), 1e-6);
-          EXPECT_NEAR(after[b], 1.5 * (before[b] * std::cos(t) + before[a] * std::sin(t)), 1e-6);
+          EXPECT_NEAR(after[i], 1.5 * (before[a] * std::cos(t) - before[b] * std::sin(t)), 1e-6);
+          EXPECT_NEAR(after[i + 4], 1.5 * (before[b] * std::cos(t) + before[a] * std::sin(t)), 1e-6);
         }
         EXPECT_EQ(after[8], before[8]);
         EXPECT_EQ(after[9], before[9]);

@@ -1,5 +1,6 @@
 // The promise of bitwise invariance: a row's logits do not depend on threads, on the batch around it, on how its prompt
-// was cut, or on whether its cache is a ring. And the ring keeps its promise on memory.
+// was cut, on whether its cache is a ring, or on the layout its weights came from. And the ring keeps its promise on
+// memory.
 #include <algorithm>
 
 #include "base/random.h"
@@ -235,6 +236,45 @@ TEST(Ring, GivesTheBitsOfAFullCacheInConstantMemory) {
   EXPECT_TRUE(full.cache.truncate(0, 100));
   EXPECT_EQ(full.cache.length(0), 100);
 }
+
+// A model in several layouts of one type, the first of which the others must equal. GGUF and Mistral's own order the
+// rows of queries and keys otherwise, and their RoPE pairs are neighbours.
+class LayoutsTest : public testing::TestWithParam<std::vector<const char*>> {};
+
+TEST_P(LayoutsTest, GiveTheSameBits) {
+  OSTRO_MODEL_OR_SKIP(GetParam().front());
+  const auto model = load_fixture(GetParam().front());
+  const auto tokens = random_tokens(60, model->spec.vocab, 7);
+  for (const char* layout : GetParam()) {
+    if (!find_model(layout)) continue;
+    const auto other = load_fixture(layout);
+    for (const Compute compute : {Compute::F32, Compute::Auto}) {
+      std::vector<float> expected, logits;
+      Runner(*model, {2, compute}, cache_of(DType::F16)).run(0, tokens, 0, 60, expected);
+      Runner(*other, {2, compute}, cache_of(DType::F16)).run(0, tokens, 0, 60, logits);
+      EXPECT_TRUE(same_bits(logits, expected)) << layout;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, LayoutsTest,
+    testing::Values(std::vector<const char*>{"mistral-full", "mistral-full.gguf", "mistral-full-native-pth"},
+                    std::vector<const char*>{"mixtral", "mixtral.gguf", "mixtral-native", "mixtral-native-stacked",
+                                             "mixtral-bin", "mixtral-sharded"},
+                    std::vector<const char*>{"mistral-yarn", "mistral-yarn.gguf"},
+                    std::vector<const char*>{"llama3", "llama3.gguf"},
+                    std::vector<const char*>{"llama-linear", "llama-linear.gguf"},
+                    std::vector<const char*>{"olmoe", "olmoe.gguf"}, std::vector<const char*>{"dbrx", "dbrx.gguf"},
+                    std::vector<const char*>{"qwen2-moe", "qwen2-moe.gguf"},
+                    std::vector<const char*>{"qwen3-moe-all", "qwen3-moe-all.gguf"},
+                    std::vector<const char*>{"gpt-oss-mxfp4", "gpt-oss-mxfp4.gguf"},
+                    std::vector<const char*>{"deepseek-v3", "deepseek-v3.gguf"}),
+    [](const auto& info) {
+      std::string name = info.param.front();
+      std::replace(name.begin(), name.end(), '-', '_');
+      return name;
+    });
 
 TEST(NonFinite, ForwardNamesTheLayer) {
   const auto model = load_model(fixture("models/mixtral").string());
