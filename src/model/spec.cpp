@@ -38,7 +38,7 @@ struct Checker {
     range("the number of key-value heads", gqa.kv_heads, kMostHeads);
     require(gqa.query_heads % gqa.kv_heads == 0, "{} attention heads are not a multiple of {} key-value heads",
             gqa.query_heads, gqa.kv_heads);
-    range("the head dimension", gqa.head_dim, kMostHeadDim);
+    range("the head dimension", gqa.head_dim, kMostAttendDim);
     require(gqa.head_dim % 2 == 0, "the head dimension is {}, expected an even number", gqa.head_dim);
     require(2 * static_cast<int64_t>(gqa.rope.inverse_frequency.size()) <= gqa.head_dim,
             "RoPE turns {} dimensions of a head of {}", 2 * gqa.rope.inverse_frequency.size(), gqa.head_dim);
@@ -61,9 +61,9 @@ struct Checker {
     range("the head dimension with position", mla.rope_dim, kMostHeadDim);
     range("the head dimension of values", mla.value_dim, kMostHeadDim);
     require(mla.rope_dim % 2 == 0, "the head dimension with position is {}, expected an even number", mla.rope_dim);
-    constexpr int64_t kMostCached = 576;  // what kernels of attention hold
-    require(mla.kv_rank + mla.rope_dim <= kMostCached,
-            "a latent of {} and a key of {} are more than {} values together", mla.kv_rank, mla.rope_dim, kMostCached);
+    require(mla.kv_rank + mla.rope_dim <= kMostAttendDim,
+            "a latent of {} and a key of {} are more than {} values together", mla.kv_rank, mla.rope_dim,
+            kMostAttendDim);
     norm(mla.latent_norm);
     rope(mla.rope);
     require(std::isfinite(mla.scale), "the scale of the scores is {}", mla.scale);
