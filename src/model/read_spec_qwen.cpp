@@ -14,6 +14,8 @@ namespace ostro {
 
 namespace {
 
+constexpr int64_t kMostLayers = 4096;  // assemble refuses more
+
 void set_generation(LlamaShape& shape, bool third) {
   shape.family = third ? "qwen3moe" : "qwen2moe";
   shape.query_key_norm = third ? QueryKeyNorm::PerHead : QueryKeyNorm::None;
@@ -27,7 +29,6 @@ void read_dense_layers(ConfigFields& config, LlamaShape& shape) {
   if (step < 1 || step > shape.layers) {
     config.refuse("decoder_sparse_step", fmt::format("1 to the {} layers", shape.layers));
   }
-  constexpr int64_t kMostLayers = 4096;  // assemble refuses more
   for (int64_t layer = 0; layer < std::min(shape.layers, kMostLayers); ++layer) {
     if ((layer + 1) % step != 0) shape.dense_layers.insert(layer);
   }
@@ -38,6 +39,16 @@ void read_dense_layers(ConfigFields& config, LlamaShape& shape) {
       config.refuse("mlp_only_layers", fmt::format("layers from 0 to {}", shape.layers - 1));
     }
     shape.dense_layers.insert(layer.get<int64_t>());
+  }
+}
+
+// GGUF has no key for them: a layer is dense that has a feed-forward network and no router.
+void read_dense_layers(const WeightStore& store, LlamaShape& shape) {
+  for (int64_t layer = 0; layer < std::min(shape.layers, kMostLayers); ++layer) {
+    const std::string network = fmt::format("blk.{}.ffn_gate", layer);
+    if (store.tensors.contains(network + ".weight") && !store.tensors.contains(network + "_inp.weight")) {
+      shape.dense_layers.insert(layer);
+    }
   }
 }
 
@@ -76,6 +87,7 @@ ModelSpec read_qwen_moe_gguf(GgufFields& fields) {
   if (!third) shape.shared = SharedExpertSpec{fields.whole("expert_shared_feed_forward_length"), true};
   // llama.cpp renormalises for the third generation and not for the second, without a key.
   shape.renormalize = fields.maybe_flag("expert_weights_norm").value_or(third);
+  read_dense_layers(fields.store(), shape);
   shape.rope = read_gguf_rope(fields, RopePairing::HalfSplit, shape.head_dim);
   fields.harmless({"rope.scaling.finetuned"});
   fields.refuse_unread();

@@ -26,7 +26,7 @@ constexpr auto kHuggingFace = joined(
     },
     kHubMergedExperts);
 
-constexpr auto kGguf = joined(kGgufOuter, kGgufAttention, kGgufExperts, kGgufFusedExperts,
+constexpr auto kGguf = joined(kGgufOuter, kGgufAttention, kGgufDense, kGgufExperts, kGgufFusedExperts,
                               std::array{
                                   TensorName{Role::QueryNorm, "blk.{layer}.attn_q_norm.weight", Packing::Whole},
                                   TensorName{Role::KeyNorm, "blk.{layer}.attn_k_norm.weight", Packing::Whole},

@@ -39,14 +39,14 @@ void put_keys(const ModelSpec& spec, GgufMetadata& metadata) {
   const Sparse sparse = sparse_parts(spec, "GGUF");
   const MoeSpec& moe = *sparse.parts.moe;
   const bool third = spec.family == "qwen3moe", olmoe = spec.family == "olmoe";
-  // What llama.cpp takes for granted.
-  if (!sparse.dense_layers.empty()) cannot_say("GGUF", "layers without experts");
+  // What llama.cpp takes for granted. (And that all layers have experts: no key says which have not, ours are known by
+  // their tensors.)
   if (moe.router.renormalize != third) cannot_say("GGUF", "weights of experts normalised otherwise than its family's");
   const std::string architecture = spec.family;
   put_gguf_sizes(spec, architecture, metadata);
   put_gguf_heads(sparse.parts.attention, architecture, metadata);
   put_gguf_rope(sparse.parts.attention.rope, architecture, metadata);
-  put(metadata, architecture + ".feed_forward_length", moe.expert.inner);
+  put(metadata, architecture + ".feed_forward_length", sparse.dense_inner > 0 ? sparse.dense_inner : moe.expert.inner);
   put(metadata, architecture + ".attention.layer_norm_rms_epsilon", static_cast<double>(spec.final_norm.eps));
   put(metadata, architecture + ".expert_count", moe.router.experts);
   put(metadata, architecture + ".expert_used_count", moe.router.top_k);
