@@ -89,7 +89,7 @@ std::unique_ptr<Model> make_random_model(const BenchFlags& flags) {
 }
 
 void write_model(const Model& model, const std::string& path) {
-  Progress bar("write", source_bytes(model), "B");
+  Progress bar("write", weight_bytes(model), "B");
   WriteOptions options;
   options.threads = default_threads();
   options.progress = [&bar](uint64_t done) {

@@ -47,7 +47,7 @@ void write_model(const Model& model, const WriteFlags& flags, CheckpointFormat f
   if (!flags.type.empty()) options.mix = find_quant_mix(flags.type);
   CHECK(flags.type.empty() || options.mix);
   options.threads = flags.threads > 0 ? static_cast<int>(flags.threads) : default_threads();
-  const uint64_t total = source_bytes(model);
+  const uint64_t total = weight_bytes(model);
   const auto start = std::chrono::steady_clock::now();
   WriteSummary summary;
   {

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "engine/resident.h"
 #include "text/tokenizer.h"
 
 namespace ostro {
@@ -88,11 +89,12 @@ class ModelDrafter final : public Drafter {
  public:
   ModelDrafter(const std::string& path, int64_t most, const DraftTarget& target)
       : Drafter(or_default(most, 4)),
-        model_(load_model(path, [&](Model& found) { check_prompts(path, found.spec); })),
+        model_(load(path)),
         backend_(target.backend),
         decoder_(model_->spec, model_->weights, target.backend),
         cache_(model_->spec, cache_options(target)) {
     check_vocabulary(path, target);
+    if (target.repack) make_resident(*model_, target.backend, nullptr);
     tokens_.resize(static_cast<size_t>(target.cache.options().sequences));
   }
 
@@ -118,9 +120,13 @@ class ModelDrafter final : public Drafter {
   }
 
   // Guesses are run in pieces, and wrong ones cut away: what an expert's capacity drops would come out otherwise.
-  static void check_prompts(const std::string& path, const ModelSpec& spec) {
-    if (!spec.whole_prompts()) return;
-    throw_error(ErrorKind::Usage, "--draft-model {}: its experts have a capacity, expected a model without", path);
+  static std::unique_ptr<Model> load(const std::string& path) {
+    auto model = bind_model(path);
+    if (model->spec.whole_prompts()) {
+      throw_error(ErrorKind::Usage, "--draft-model {}: its experts have a capacity, expected a model without", path);
+    }
+    make_copies(*model);
+    return model;
   }
 
   void check_vocabulary(const std::string& path, const DraftTarget& target) const {

@@ -61,6 +61,7 @@ struct DraftTarget {
   const Decoder& decoder;
   Backend& backend;
   KvCache& cache;
+  bool repack;  // EngineOptions::repack, for a model of its own
 };
 // Null for Kind::None. Throws Error(Usage) where the model has no such module, or the other model's vocabulary differs.
 std::unique_ptr<Drafter> make_drafter(const DraftOptions& options, const DraftTarget& target);

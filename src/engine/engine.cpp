@@ -103,10 +103,14 @@ MemoryNeed memory_need(const ModelSpec& spec, uint64_t weight_bytes, const Engin
 
 std::unique_ptr<Engine> Engine::open(const std::string& path, const EngineOptions& options) {
   const auto start = Clock::now();
-  auto model = load_model(path, [&](Model& found) {
-    apply_overrides(found.spec, options.overrides);
-    check_memory(memory_need(found.spec, found.store.total_bytes(), options), path);
-  });
+  auto model = bind_model(path, [&](Model& found) { apply_overrides(found.spec, options.overrides); });
+  MemoryNeed need = memory_need(model->spec, weight_bytes(*model), options);
+  if (options.draft.kind == DraftOptions::Kind::Model) {
+    const auto draft = bind_model(options.draft.model);
+    need += memory_need(draft->spec, weight_bytes(*draft), options);
+  }
+  check_memory(need, path);
+  make_copies(*model);
   std::unique_ptr<Tokenizer> tokenizer = load_tokenizer(model->store);
   if (tokenizer) check_tokenizer(*tokenizer, *model);
   auto engine = std::make_unique<Engine>(std::move(model), std::move(tokenizer), options);
@@ -128,7 +132,8 @@ Engine::Engine(std::unique_ptr<Model> model, std::unique_ptr<Tokenizer> tokenize
           std::make_unique<KvCache>(model_->spec, KvCacheOptions{options_.context, options_.chunk, options_.sequences,
                                                                  options_.key_type, options_.value_type})),
       scheduler_({options_.step_tokens, options_.chunk, options_.sequences, model_->spec.whole_prompts()}),
-      drafter_(make_drafter(options_.draft, {*model_, tokenizer_.get(), *decoder_, *backend_, *cache_})),
+      drafter_(
+          make_drafter(options_.draft, {*model_, tokenizer_.get(), *decoder_, *backend_, *cache_, options_.repack})),
       draft_meter_(options_.draft.always) {}
 
 std::vector<int32_t> Engine::encode_prompt(std::string_view text, bool parse_special) const {

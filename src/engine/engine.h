@@ -70,14 +70,20 @@ struct Result {
 struct MemoryNeed {
   uint64_t weights = 0, cache = 0, activations = 0;
   uint64_t total() const { return weights + cache + activations; }
+  MemoryNeed& operator+=(const MemoryNeed& other) {
+    weights += other.weights;
+    cache += other.cache;
+    activations += other.activations;
+    return *this;
+  }
 };
 // `options.context` as in EngineOptions.
 MemoryNeed memory_need(const ModelSpec& spec, uint64_t weight_bytes, const EngineOptions& options);
 
 class Engine {
  public:
-  // open_weights, read_spec, the memory check, bind_weights, load_tokenizer. Throws Error(Memory) before weights are
-  // read where they cannot fit.
+  // bind_model, the memory check (with the model of the guesses, if there is one), load_tokenizer. Throws Error(Memory)
+  // before weights are read where they cannot fit.
   static std::unique_ptr<Engine> open(const std::string& path, const EngineOptions& options);
   // For a model that is already in memory.
   Engine(std::unique_ptr<Model> model, std::unique_ptr<Tokenizer> tokenizer, const EngineOptions& options);

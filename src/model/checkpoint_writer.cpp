@@ -647,12 +647,4 @@ WriteSummary write_checkpoint(const Model& model, const std::string& out, const 
   return summary;
 }
 
-uint64_t source_bytes(const Model& model) {
-  uint64_t total = 0;
-  visit_matrices(model.spec, model.weights, [&](const TensorId&, const Matrix& matrix) {
-    total += static_cast<uint64_t>(matrix.rows * row_bytes(matrix.dtype, matrix.cols));
-  });
-  return total;
-}
-
 }  // namespace ostro

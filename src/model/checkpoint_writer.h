@@ -19,7 +19,7 @@ struct WriteOptions {
   // change their values.
   std::optional<QuantMix> mix;
   int threads = 1;
-  // Called between rows with the bytes read so far of those that source_bytes() announces; false stops the writing.
+  // Called between rows with the bytes read so far of those that weight_bytes() announces; false stops the writing.
   std::function<bool(uint64_t done)> progress;
 };
 
@@ -33,8 +33,5 @@ struct WriteSummary {
 // `out` is a file for GGUF, otherwise a folder: made where it is not there, refused where it already holds a model.
 // Throws Error(File) for what the layout cannot hold and for weights that are not finite, Error(Usage), Error(Io).
 WriteSummary write_checkpoint(const Model& model, const std::string& out, const WriteOptions& options);
-
-// Bytes of all matrices as they are read.
-uint64_t source_bytes(const Model& model);
 
 }  // namespace ostro

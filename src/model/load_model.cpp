@@ -1,5 +1,6 @@
 #include "model/load_model.h"
 
+#include "base/threads.h"
 #include "model/read_spec.h"
 #include "model/tensor_names.h"
 
@@ -20,11 +21,21 @@ std::unique_ptr<Model> bind_model(const std::string& path, const std::function<v
   return model;
 }
 
-std::unique_ptr<Model> load_model(const std::string& path, const std::function<void(Model& model)>& before_binding) {
-  auto model = bind_model(path, before_binding);
+void make_copies(Model& model) {
   ThreadTeam team(default_threads());
-  model->weights.reordered.make_all(team);
+  model.weights.reordered.make_all(team);
+}
+
+std::unique_ptr<Model> load_model(const std::string& path) {
+  auto model = bind_model(path);
+  make_copies(*model);
   return model;
+}
+
+uint64_t weight_bytes(const Model& model) {
+  uint64_t total = 0;
+  visit_matrices(model.spec, model.weights, [&](const TensorId&, const Matrix& matrix) { total += matrix.bytes(); });
+  return total;
 }
 
 }  // namespace ostro

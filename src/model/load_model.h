@@ -23,8 +23,11 @@ WeightStore open_named_weights(const std::string& path);
 // null, may change what was read of the model, or throw to refuse it.
 std::unique_ptr<Model> bind_model(const std::string& path,
                                   const std::function<void(Model& model)>& before_binding = nullptr);
-// The same, ready for a forward pass.
-std::unique_ptr<Model> load_model(const std::string& path,
-                                  const std::function<void(Model& model)>& before_binding = nullptr);
+// Makes the planned copies: now the model is ready for a forward pass.
+void make_copies(Model& model);
+// Both.
+std::unique_ptr<Model> load_model(const std::string& path);
+// Of all matrices as they are bound, those yet to be copied too.
+uint64_t weight_bytes(const Model& model);
 
 }  // namespace ostro

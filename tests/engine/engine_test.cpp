@@ -187,6 +187,26 @@ TEST(Engine, RefusesAModelThatCannotFit) {
   }
 }
 
+// The model of the guesses has its own weights and cache, and both are in the sum.
+TEST(Engine, CountsTheModelOfTheGuesses) {
+  const auto needed = [](const EngineOptions& options) {
+    try {
+      open("mistral-full", options);
+    } catch (const Error& error) {
+      const std::string message = error.what();
+      const size_t at = message.find("needs ") + 6;
+      return std::stod(message.substr(at, message.find(' ', at) - at));
+    }
+    ADD_FAILURE() << "it fits";
+    return 0.0;
+  };
+  EngineOptions options;
+  options.context = int64_t{1} << 31;
+  const double alone = needed(options);
+  options.draft = {DraftOptions::Kind::Model, test::fixture("models/mistral-full").string(), 2, true};
+  EXPECT_NEAR(needed(options) / alone, 2, 0.01);
+}
+
 TEST(Memory, NeedCountsTheCacheAsItIs) {
   EngineOptions options;
   options.context = 4096;
