@@ -46,6 +46,22 @@ struct MixerText {
   ordered_json data;
 };
 
+std::string describe(const RopeScaling& scaling) {
+  switch (scaling.kind) {
+    case RopeScaling::Kind::None:
+      break;
+    case RopeScaling::Kind::Linear:
+      return fmt::format(", stretched x{}", scaling.factor);
+    case RopeScaling::Kind::Bands:
+      return fmt::format(", long waves stretched x{} over {} positions", scaling.factor, scaling.original_context);
+    case RopeScaling::Kind::Yarn:
+      return fmt::format(", YaRN x{} over {} positions", scaling.factor, scaling.original_context);
+    case RopeScaling::Kind::Divisors:
+      return ", each frequency divided by a number of the file's";
+  }
+  return "";
+}
+
 MixerText describe(const GqaSpec& gqa) {
   std::string extras;
   if (gqa.query_key_norm == QueryKeyNorm::PerHead) extras += "; queries and keys normalised per head";
@@ -60,8 +76,8 @@ MixerText describe(const GqaSpec& gqa) {
   if (gqa.clip_qkv > 0) extras += fmt::format("; queries, keys and values clipped at {}", gqa.clip_qkv);
   if (gqa.logit_cap > 0) extras += fmt::format("; scores times {}, capped at {}", gqa.scale, gqa.logit_cap);
   const char* pairing = gqa.rope.pairing == RopePairing::Interleaved ? "neighbours" : "halves";
-  return {fmt::format("{} query heads, {} key-value heads of {}; RoPE base {} over {}; {}{}", gqa.query_heads,
-                      gqa.kv_heads, gqa.head_dim, gqa.rope.theta, pairing,
+  return {fmt::format("{} query heads, {} key-value heads of {}; RoPE base {} over {}{}; {}{}", gqa.query_heads,
+                      gqa.kv_heads, gqa.head_dim, gqa.rope.theta, pairing, describe(gqa.rope.scaling),
                       gqa.window > 0 ? fmt::format("window of {} tokens", gqa.window) : "all earlier tokens", extras),
           {{"kind", "attention"},
            {"query_heads", gqa.query_heads},
@@ -95,17 +111,12 @@ MixerText describe(const MlaSpec& mla) {
   const double saved = 100 * (1 - static_cast<double>(cached) / static_cast<double>(plain));
   const std::string queries = mla.query_rank > 0 ? fmt::format("queries through a latent of {}", mla.query_rank)
                                                  : std::string("queries straight from the input");
-  const RopeScaling& scaling = mla.rope.scaling;
-  const std::string stretched =
-      scaling.kind == RopeScaling::Kind::Yarn
-          ? fmt::format(", YaRN x{} over {} positions", scaling.factor, scaling.original_context)
-          : "";
   return {
       fmt::format("multi-head latent attention: {} heads, keys of {} + {} with position, values of {}; {}; a latent "
                   "of {} and a key of {} cached, {:.1f} % less than plain multi-head's; RoPE base {} over "
                   "neighbours{}; scores times {:.6g}",
                   mla.heads, mla.nope_dim, mla.rope_dim, mla.value_dim, queries, mla.kv_rank, mla.rope_dim, saved,
-                  mla.rope.theta, stretched, mla.scale),
+                  mla.rope.theta, describe(mla.rope.scaling), mla.scale),
       {{"kind", "latent attention"},
        {"heads", mla.heads},
        {"query_rank", mla.query_rank},
