@@ -48,7 +48,9 @@ std::vector<BenchTest> list_tests(const BenchFlags& flags) {
       }
     }
   }
-  if (tests.empty()) throw_error(ErrorKind::Usage, "nothing to measure: -p and -n are both 0");
+  if (tests.empty() && flags.write.empty()) {
+    throw_error(ErrorKind::Usage, "nothing to measure: -p and -n are both 0");
+  }
   return tests;
 }
 
@@ -198,11 +200,15 @@ void bench(const BenchFlags& flags) {
   std::unique_ptr<Model> made;
   if (flags.shape.empty()) {
     ModelFlags model = flags.model;
-    model.context = 0;
+    // The engine only owns the model: what it checks is that the largest of the tests fits.
+    for (const BenchTest& test : tests) {
+      model.context = std::max(model.context, test.batch * (test.depth + test.length()));
+    }
     engine = open_engine(model);
   } else {
     made = make_random_model(flags);
     if (!flags.write.empty()) write_model(*made, flags.write);
+    if (tests.empty()) return;
     if (!flags.model.no_repack) make_resident(*made, *make_cpu_backend(flags.model.engine_options().backend), nullptr);
   }
   if (interrupted()) return;
@@ -279,7 +285,8 @@ void add_bench(CLI::App& app) {
   add_choice(*verb, "--type", flags->type, quant_mix_names(), "The mix of types, as in ostro quantize")
       ->type_name("TYPE")
       ->group(random);
-  verb->add_option("--write", flags->write, "Also write them as a GGUF file that other programs load")
+  verb->add_option("--write", flags->write,
+                   "Also write them as a GGUF file that other programs load; with -p 0 -n 0 nothing else")
       ->type_name("FILE")
       ->group(random);
   verb->add_flag("--json", flags->json, "One JSON object: results")->group("Output");
