@@ -17,6 +17,14 @@ endif()
 set(kernel_flags_amx ${kernel_flags_avx512} -mamx-tile -mamx-int8 -mamx-bf16)
 set(kernel_flags_amx_soft "")
 
+# Only the sets in plain C++, the definition among them, run under the sanitizers: the others would take tens of minutes
+# to compile. tests/kernels compares them with the definition, on memory that ends before a forbidden page.
+if(OSTRO_SANITIZE)
+  foreach(set avx2 avx512 amx)
+    list(APPEND kernel_flags_${set} -fno-sanitize=all)
+  endforeach()
+endif()
+
 set(kernel_sources ${PROJECT_SOURCE_DIR}/src/kernels/cpu/select.cpp)
 foreach(set ${kernel_sets})
   set(source ${PROJECT_SOURCE_DIR}/src/kernels/cpu/kernels_${set}.cpp)

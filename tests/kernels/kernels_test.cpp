@@ -1,5 +1,6 @@
 // Every instruction set against the definition in plain C++, bit for bit, and that one against float64.
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <array>
@@ -22,10 +23,33 @@ namespace {
 
 constexpr uint64_t kSeed = 20261121;
 
+// Memory that ends where a page begins that nobody may touch: what reads or writes a byte too far ends the test. (The
+// sanitizers, for which these kernels are too long to compile, would see the same.)
+template <typename T>
+struct Fence {
+  using value_type = T;
+  static constexpr size_t kPage = 4096;
+  static size_t pages(size_t count) { return (count * sizeof(T) + kPage - 1) / kPage * kPage; }
+  static T* allocate(size_t count) {
+    const size_t size = pages(count);
+    void* memory = mmap(nullptr, size + kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) throw std::bad_alloc();
+    mprotect(static_cast<std::byte*>(memory) + size, kPage, PROT_NONE);
+    return reinterpret_cast<T*>(static_cast<std::byte*>(memory) + size - count * sizeof(T));
+  }
+  static void deallocate(T* at, size_t count) {
+    const size_t size = pages(count);
+    munmap(reinterpret_cast<std::byte*>(at) + count * sizeof(T) - size, size + kPage);
+  }
+  bool operator==(const Fence&) const = default;
+};
+template <typename T>
+using Fenced = std::vector<T, Fence<T>>;
+
 float normal(uint64_t stream, uint64_t i) { return static_cast<float>(random_normal(kSeed, stream, i)); }
 
-std::vector<float> normals(uint64_t stream, int64_t count) {
-  std::vector<float> out(static_cast<size_t>(count));
+Fenced<float> normals(uint64_t stream, int64_t count) {
+  Fenced<float> out(static_cast<size_t>(count));
   for (size_t i = 0; i < out.size(); ++i) out[i] = normal(stream, i);
   return out;
 }
@@ -38,10 +62,10 @@ std::unique_ptr<void, Free> make_scratch() {
 }
 
 // [rows, cols] weights: random bytes, block by block, kept where they stand for finite values of sane size.
-std::vector<std::byte> random_weight(DType type, int64_t rows, int64_t cols, uint64_t stream) {
+Fenced<std::byte> random_weight(DType type, int64_t rows, int64_t cols, uint64_t stream) {
   const DTypeInfo& entry = info(type);
-  std::vector<std::byte> out(static_cast<size_t>(rows * row_bytes(type, cols)));
-  std::vector<float> values(static_cast<size_t>(entry.block));
+  Fenced<std::byte> out(static_cast<size_t>(rows * row_bytes(type, cols)));
+  Fenced<float> values(static_cast<size_t>(entry.block));
   uint64_t draw = 0;
   for (size_t at = 0; at < out.size(); at += static_cast<size_t>(entry.bytes)) {
     bool sane = false;
@@ -57,9 +81,9 @@ std::vector<std::byte> random_weight(DType type, int64_t rows, int64_t cols, uin
 }
 
 struct Int8Buffer {
-  std::vector<int8_t> code;
-  std::vector<float> scale, offset16, offset32;
-  std::vector<int32_t> sum16;
+  Fenced<int8_t> code;
+  Fenced<float> scale, offset16, offset32;
+  Fenced<int32_t> sum16;
   Int8Rows rows;
   Int8Buffer(int64_t count, int64_t width)
       : code(static_cast<size_t>(Int8Rows::codes(count, width))),
@@ -94,15 +118,22 @@ INSTANTIATE_TEST_SUITE_P(Sets, Kernels, testing::Range(0, static_cast<int>(instr
                          });
 
 template <typename T>
-void expect_same_bits(const std::vector<T>& a, const std::vector<T>& b, std::string_view what) {
+void expect_same_bits(const Fenced<T>& a, const Fenced<T>& b, std::string_view what) {
   ASSERT_EQ(a.size(), b.size());
   for (size_t i = 0; i < a.size(); ++i) {
     ASSERT_EQ(std::memcmp(&a[i], &b[i], sizeof(T)), 0) << what << " at " << i << ": " << +a[i] << " and " << +b[i];
   }
 }
 
+TEST(FencedMemory, EndsTheProgramThatReadsTooFar) {
+  Fenced<float> values(33, 1.0f);
+  volatile const float* at = values.data();
+  EXPECT_EQ(at[32], 1.0f);
+  EXPECT_DEATH((void)at[33], "");
+}
+
 // A product of `rows` rows by `outputs` outputs; out is written where the caller points it.
-PanelArgs panel_args(const std::vector<std::byte>& weight, DType type, int64_t width, int64_t outputs, int64_t rows,
+PanelArgs panel_args(const Fenced<std::byte>& weight, DType type, int64_t width, int64_t outputs, int64_t rows,
                      void* scratch) {
   PanelArgs args = {};
   args.weight = weight.data();
@@ -117,8 +148,8 @@ PanelArgs panel_args(const std::vector<std::byte>& weight, DType type, int64_t w
 }
 
 // The same weights in the order that loading gives them.
-std::vector<std::byte> interleaved(const std::vector<std::byte>& weight, const PanelArgs& args) {
-  std::vector<std::byte> out = weight;
+Fenced<std::byte> interleaved(const Fenced<std::byte>& weight, const PanelArgs& args) {
+  Fenced<std::byte> out = weight;
   const int64_t group = kInterleavedRows * args.weight_row_bytes;
   for (int64_t o = 0; o + kInterleavedRows <= args.outputs; o += kInterleavedRows) {
     const auto at = static_cast<size_t>(o / kInterleavedRows * group);
@@ -129,9 +160,9 @@ std::vector<std::byte> interleaved(const std::vector<std::byte>& weight, const P
 
 // Compares out [rows, outputs] with float64 sums over the dequantised weights and in(r, k).
 template <typename Input>
-void expect_products(const std::vector<float>& out, const std::vector<std::byte>& weight, const PanelArgs& args,
-                     int64_t rows, double bound, const Input& in) {
-  std::vector<float> row(static_cast<size_t>(args.width));
+void expect_products(const Fenced<float>& out, const Fenced<std::byte>& weight, const PanelArgs& args, int64_t rows,
+                     double bound, const Input& in) {
+  Fenced<float> row(static_cast<size_t>(args.width));
   for (int64_t o = 0; o < args.outputs; ++o) {
     dequantize_row(args.type, &weight[static_cast<size_t>(o * args.weight_row_bytes)], row);
     for (int64_t r = 0; r < rows; ++r) {
@@ -149,7 +180,7 @@ void expect_products(const std::vector<float>& out, const std::vector<std::byte>
 
 TEST_P(Kernels, QuantizeInt8) {
   const int64_t width = 32 * 9;
-  std::vector<float> in = normals(1, width);
+  Fenced<float> in = normals(1, width);
   for (size_t i = 32; i < 64; ++i) in[i] = 0;
   in[100] = NAN;
   in[140] = 1e-42f;
@@ -177,12 +208,12 @@ void check_int8_products(const KernelTable& table, DType type, int64_t width, in
   const auto scratch = make_scratch();
   const int64_t rows = 23;
   const auto weight = random_weight(type, outputs, width, 1000 + static_cast<uint64_t>(type));
-  const std::vector<float> in = normals(2, rows * width);
+  const Fenced<float> in = normals(2, rows * width);
   Int8Buffer input(rows, width);
   for (int64_t r = 0; r < rows; ++r) portable().quantize_int8(input.rows, r, &in[static_cast<size_t>(r * width)]);
 
   PanelArgs args = panel_args(weight, type, width, outputs, rows, scratch.get());
-  std::vector<float> ours(static_cast<size_t>(rows * outputs)), theirs = ours, few = ours;
+  Fenced<float> ours(static_cast<size_t>(rows * outputs)), theirs = ours, few = ours;
   args.out = ours.data();
   table.matmul_int8(args, input.rows, 0);
   args.out = theirs.data();
@@ -234,19 +265,19 @@ TEST_P(Kernels, FloatProductsWithScalesOfSquares) {
   const auto scratch = make_scratch();
   const int64_t width = 300, outputs = 32, rows = 5, first = 107;
   const auto weight = random_weight(DType::F8_E4M3, outputs, width, 77);
-  const std::vector<float> in = normals(5, rows * width), scales = {0.5f, 2, 3, 0.25f, 5, 7};
+  const Fenced<float> in = normals(5, rows * width), scales = {0.5f, 2, 3, 0.25f, 5, 7};
   PanelArgs args = panel_args(weight, DType::F8_E4M3, width, outputs, rows, scratch.get());
   args.scales = scales.data();
   args.scale_stride = 3;
   args.scale_row = first;
-  std::vector<float> ours(static_cast<size_t>(rows * outputs)), theirs = ours;
+  Fenced<float> ours(static_cast<size_t>(rows * outputs)), theirs = ours;
   args.out = ours.data();
   table().matmul_float(args, in.data(), width);
   args.out = theirs.data();
   portable().matmul_float(args, in.data(), width);
   expect_same_bits(ours, theirs, "scaled squares");
   Matrix matrix{weight.data(), DType::F8_E4M3, outputs, width, width, scales.data(), 3, first};
-  std::vector<float> row(static_cast<size_t>(width));
+  Fenced<float> row(static_cast<size_t>(width));
   for (int64_t o = 0; o < outputs; ++o) {
     dequantize_row(matrix, o, row);
     for (int64_t r = 0; r < rows; ++r) {
@@ -265,9 +296,9 @@ void check_float_products(const KernelTable& table, DType type, int64_t width, i
   const auto scratch = make_scratch();
   const int64_t rows = 17;
   const auto weight = random_weight(type, outputs, width, 2000 + static_cast<uint64_t>(type));
-  const std::vector<float> in = normals(3, rows * width);
+  const Fenced<float> in = normals(3, rows * width);
   PanelArgs args = panel_args(weight, type, width, outputs, rows, scratch.get());
-  std::vector<float> ours(static_cast<size_t>(rows * outputs)), theirs = ours, few = ours;
+  Fenced<float> ours(static_cast<size_t>(rows * outputs)), theirs = ours, few = ours;
   args.out = ours.data();
   table.matmul_float(args, in.data(), width);
   args.out = theirs.data();
@@ -315,14 +346,14 @@ TEST_P(Kernels, Bf16Products) {
   const auto scratch = make_scratch();
   const int64_t width = 547, padded = 576, outputs = 30, rows = 21;
   const auto weight = random_weight(DType::BF16, outputs, width, 5);
-  std::vector<uint16_t> in(static_cast<size_t>(rows * padded));
+  Fenced<uint16_t> in(static_cast<size_t>(rows * padded));
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t k = 0; k < width; ++k) {
       in[static_cast<size_t>(r * padded + k)] = f32_to_bf16(normal(6, static_cast<uint64_t>(r * width + k)));
     }
   }
   PanelArgs args = panel_args(weight, DType::BF16, width, outputs, rows, scratch.get());
-  std::vector<float> ours(static_cast<size_t>(rows * outputs)), single = ours;
+  Fenced<float> ours(static_cast<size_t>(rows * outputs)), single = ours;
   args.out = ours.data();
   table().matmul_bf16(args, in.data(), padded);
   args.rows = 1;
@@ -339,8 +370,8 @@ TEST_P(Kernels, Bf16Products) {
 TEST_P(Kernels, Rowwise) {
   for (const int64_t width : {1, 7, 16, 24, 64, 100, 577}) {
     const auto count = static_cast<size_t>(width);
-    const std::vector<float> a = normals(7, width), b = normals(8, width);
-    std::vector<float> ours(count), theirs(count);
+    const Fenced<float> a = normals(7, width), b = normals(8, width);
+    Fenced<float> ours(count), theirs(count);
     table().rms_norm(ours.data(), a.data(), b.data(), width, 1e-5f);
     portable().rms_norm(theirs.data(), a.data(), b.data(), width, 1e-5f);
     expect_same_bits(ours, theirs, "rms_norm");
@@ -356,7 +387,7 @@ TEST_P(Kernels, Rowwise) {
     portable().layer_norm(theirs.data(), a.data(), b.data(), width, 1e-5f);
     expect_same_bits(ours, theirs, "layer_norm");
     for (size_t i = 0; i < count; ++i) ASSERT_NEAR(ours[i], b[i] * (a[i] - mean) / std::sqrt(variance + 1e-5), 1e-5);
-    std::vector<float> wide = a;
+    Fenced<float> wide = a;
     for (float& x : wide) x *= 20;
     table().swiglu(ours.data(), wide.data(), b.data(), width);
     portable().swiglu(theirs.data(), wide.data(), b.data(), width);
@@ -384,7 +415,7 @@ TEST_P(Kernels, Rowwise) {
     }
     const std::array<int64_t, 3> rows = {1, 0, 1};
     const std::array<double, 3> weights = {0.3, -1.5, 0.25};
-    std::vector<float> pair = a;
+    Fenced<float> pair = a;
     pair.insert(pair.end(), b.begin(), b.end());
     table().weighted_sum(ours.data(), pair.data(), width, rows.data(), weights.data(), 3, width);
     for (size_t i = 0; i < count; ++i) {
@@ -393,11 +424,11 @@ TEST_P(Kernels, Rowwise) {
     }
     for (const DType type : {DType::F32, DType::F16, DType::BF16, DType::Q8_0}) {
       if (width % info(type).block != 0) continue;
-      std::vector<std::byte> x(static_cast<size_t>(row_bytes(type, width))), y = x;
+      Fenced<std::byte> x(static_cast<size_t>(row_bytes(type, width))), y = x;
       table().from_float(x.data(), type, a.data(), width);
       portable().from_float(y.data(), type, a.data(), width);
       ASSERT_EQ(x, y) << info(type).name;
-      std::vector<float> expected(count);
+      Fenced<float> expected(count);
       table().to_float(ours.data(), x.data(), type, width);
       dequantize_row(type, x.data(), expected);
       expect_same_bits(ours, expected, info(type).name);
@@ -405,7 +436,7 @@ TEST_P(Kernels, Rowwise) {
   }
 }
 
-const std::byte* at_row(const std::vector<float>& values, int64_t at) {
+const std::byte* at_row(const Fenced<float>& values, int64_t at) {
   return reinterpret_cast<const std::byte*>(values.data() + at);
 }
 
@@ -417,8 +448,8 @@ TEST_P(Kernels, AttentionSteps) {
       const int64_t positions = 64 * 3 + 7 * heads, key_dim = 96, value_dim = heads == 2 ? 160 : 64;
       const auto row = [&](int64_t dim) { return row_bytes(type, dim); };
       const auto stored = [&](uint64_t stream, int64_t dim) {
-        std::vector<std::byte> out(static_cast<size_t>(positions * row(dim)));
-        const std::vector<float> in = normals(stream, positions * dim);
+        Fenced<std::byte> out(static_cast<size_t>(positions * row(dim)));
+        const Fenced<float> in = normals(stream, positions * dim);
         for (int64_t p = 0; p < positions; ++p) {
           portable().from_float(&out[static_cast<size_t>(p * row(dim))], type, &in[static_cast<size_t>(p * dim)], dim);
         }
@@ -446,7 +477,7 @@ TEST_P(Kernels, AttentionSteps) {
       args.key_row_bytes = row(key_dim);
       args.value_row_bytes = row(value_dim);
       args.scratch = scratch.get();
-      std::vector<float> ours(static_cast<size_t>(args.out_stride)), theirs = ours;
+      Fenced<float> ours(static_cast<size_t>(args.out_stride)), theirs = ours;
       args.out = ours.data();
       table().attend(args);
       args.out = theirs.data();
@@ -467,8 +498,8 @@ TEST_P(Kernels, Attention) {
                         Case{1, 40, 16, 9, 200, 100, 0}, Case{2, 64, 80, 3, 130, 0, 5.0f},
                         Case{4, 64, 64, 5, 90, 30, 0, true}, Case{8, 64, 64, 1, 130, 0, 0, true}}) {
     const int64_t positions = c.first + c.rows;
-    const std::vector<float> keys = normals(10, positions * c.key_dim), values = normals(11, positions * c.value_dim),
-                             query = normals(12, c.rows * c.heads * c.key_dim);
+    const Fenced<float> keys = normals(10, positions * c.key_dim), values = normals(11, positions * c.value_dim),
+                        query = normals(12, c.rows * c.heads * c.key_dim);
     // Two runs, as a ring would give them.
     const int64_t cut = positions / 2 / 64 * 64;
     const AttendRun runs[2] = {
@@ -486,7 +517,7 @@ TEST_P(Kernels, Attention) {
     args.scale = 0.2f;
     args.logit_cap = c.cap;
     args.window = c.window;
-    const std::vector<float> sinks = normals(13, c.heads);
+    const Fenced<float> sinks = normals(13, c.heads);
     args.sinks = c.sinks ? sinks.data() : nullptr;
     args.key_type = args.value_type = DType::F32;
     args.runs = runs;
@@ -494,7 +525,7 @@ TEST_P(Kernels, Attention) {
     args.key_row_bytes = 4 * c.key_dim;
     args.value_row_bytes = 4 * c.value_dim;
     args.scratch = scratch.get();
-    std::vector<float> ours(static_cast<size_t>(c.rows * args.out_stride)), theirs = ours, single = ours;
+    Fenced<float> ours(static_cast<size_t>(c.rows * args.out_stride)), theirs = ours, single = ours;
     args.out = ours.data();
     table().attend(args);
     args.out = theirs.data();
@@ -512,7 +543,7 @@ TEST_P(Kernels, Attention) {
     for (int64_t row = 0; row < c.rows * c.heads; ++row) {
       const int64_t position = c.first + row / c.heads;
       const int64_t low = c.window > 0 ? std::max<int64_t>(0, position - c.window + 1) : 0;
-      std::vector<double> p;
+      Fenced<double> p;
       double total = c.sinks ? std::exp(static_cast<double>(sinks[static_cast<size_t>(row % c.heads)])) : 0;
       for (int64_t key = low; key <= position; ++key) {
         double s = 0;
