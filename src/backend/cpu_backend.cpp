@@ -298,7 +298,10 @@ class CpuBackend final : public Backend {
   }
 
   ProductKernel product_kernel(DType weight) const override {
-    if (form(weight) == InputForm::Int8) return {Arithmetic::Int8, "int8 products"};
+    if (form(weight) == InputForm::Int8) {
+      return {Arithmetic::Int8, kernels_.unpacks_together(weight) ? "int8 products, 16 rows unpacked at once"
+                                                                  : "int8 products, unpacked row by row"};
+    }
     if (form(weight) == InputForm::Bf16) return {Arithmetic::Bf16, "bf16 products"};
     const bool codes = is_quantized(weight) || weight == DType::F8_E4M3;
     return {Arithmetic::Float32, codes ? "float32 products, dequantised each time" : "float32 products"};

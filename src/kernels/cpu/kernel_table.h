@@ -91,6 +91,8 @@ inline constexpr size_t kScratchBytes = 1u << 20;
 struct KernelTable {
   const char* name;
   bool reads_interleaved;
+  // Whether whole panels of a quantised type are unpacked 16 rows at once; else a row after the other, which is slower.
+  bool (*unpacks_together)(DType type);
 
   // Products. int8: quantised weights with int8 activations. float32: any weight, dequantised, with float32
   // activations. bf16: BF16 weights with activations rounded to BF16; null where the set has no such product.
