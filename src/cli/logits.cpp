@@ -147,6 +147,7 @@ void write_logits(const LogitsFlags& flags) {
 
   Recorder recorder;
   ForwardHooks hooks;
+  hooks.all_rows = true;
   if (flags.routing) hooks.routing = &recorder;
   if (flags.hidden) {
     hooks.hidden = [&recorder](int64_t layer, const Batch&, Rows stream) {

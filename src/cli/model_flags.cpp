@@ -204,6 +204,7 @@ Result generate(Engine& engine, Request request, RoutingObserver* observer) {
   };
   ForwardHooks hooks;
   hooks.routing = observer;
+  hooks.all_rows = observer != nullptr;  // a table of all tokens, the prompt's too
   return engine.run(std::move(request), go_on, hooks);
 }
 

@@ -8,6 +8,13 @@ namespace {
 
 double matrix_operations(const Matrix& matrix) { return 2 * static_cast<double>(matrix.rows * matrix.cols); }
 
+bool is_feed_forward(Role role) {
+  for (const Role one : {Role::Gate, Role::Up, Role::Down, Role::Router, Role::SharedGate, Role::SharedUp,
+                         Role::SharedDown, Role::SharedScale, Role::ExtraGate, Role::ExtraUp, Role::ExtraDown}) {
+    if (role == one) return true;
+  }
+  return false;
+}
 bool is_expert(Role role) { return role == Role::ExpertGate || role == Role::ExpertUp || role == Role::ExpertDown; }
 
 // Every matrix that a product of the decoder reads: no table of embeddings but where logits come from it too, and
@@ -16,8 +23,8 @@ template <typename Visit>
 void visit_products(const Model& model, const Visit& visit) {
   visit_matrices(model.spec, model.weights, [&](const TensorId& id, const Matrix& matrix) {
     if (id.layer >= model.spec.layers) return;
-    if (id.role != Role::Embedding) visit(id.role, matrix);
-    if (id.role == Role::Embedding && model.spec.tied_embeddings) visit(Role::Output, matrix);
+    if (id.role != Role::Embedding) visit(id, matrix);
+    if (id.role == Role::Embedding && model.spec.tied_embeddings) visit(TensorId{Role::Output}, matrix);
   });
 }
 
@@ -27,8 +34,8 @@ DType used_type(Role role, const Matrix& matrix) { return role == Role::Router ?
 
 std::vector<TypeWork> product_types(const Model& model, const Backend& backend) {
   std::map<DType, TypeWork> types;
-  visit_products(model, [&](Role role, const Matrix& matrix) {
-    const DType type = used_type(role, matrix);
+  visit_products(model, [&](const TensorId& id, const Matrix& matrix) {
+    const DType type = used_type(id.role, matrix);
     auto& work = types.try_emplace(type, TypeWork{type, 0, 0, backend.product_kernel(type)}).first->second;
     work.parameters += matrix.rows * matrix.cols;
     work.bytes += static_cast<uint64_t>(matrix.rows * row_bytes(type, matrix.cols));
@@ -42,12 +49,13 @@ std::vector<TypeWork> product_types(const Model& model, const Backend& backend) 
 StepWork::StepWork(const Model& model, const Backend& backend) : model_(model) {
   for (size_t i = 0; i < arithmetic_.size(); ++i)
     arithmetic_[i] = backend.product_kernel(static_cast<DType>(i)).arithmetic;
-  visit_products(model, [this](Role role, const Matrix& matrix) {
-    if (is_expert(role)) return;
+  visit_products(model, [&](const TensorId& id, const Matrix& matrix) {
+    if (is_expert(id.role)) return;
     every_step_ += matrix.bytes();
-    if (role == Role::Output) return;  // not for every row
-    const auto kind = static_cast<size_t>(arithmetic_[static_cast<size_t>(used_type(role, matrix))]);
-    every_row_[kind] += matrix_operations(matrix);
+    const bool in_the_end = id.layer + 1 == model.spec.layers && is_feed_forward(id.role);
+    const bool not_all = id.role == Role::Output || (in_the_end && !model.spec.whole_prompts());
+    const auto kind = static_cast<size_t>(arithmetic_[static_cast<size_t>(used_type(id.role, matrix))]);
+    (not_all ? every_logit_row_ : every_row_)[kind] += matrix_operations(matrix);
   });
 }
 
@@ -74,9 +82,10 @@ void StepWork::on_route(const BlockSpec& block, const Batch&, const Routing& rou
 
 void StepWork::add_step(const Batch& batch, uint64_t cached_bytes) {
   bytes_ += every_step_ + cached_bytes;
-  for (size_t kind = 0; kind < operations_.size(); ++kind)
-    operations_[kind] += every_row_[kind] * static_cast<double>(batch.rows());
-  add_operations(model_.weights.output, static_cast<int64_t>(batch.logit_rows.size()));
+  for (size_t kind = 0; kind < operations_.size(); ++kind) {
+    operations_[kind] += every_row_[kind] * static_cast<double>(batch.rows()) +
+                         every_logit_row_[kind] * static_cast<double>(batch.logit_rows.size());
+  }
 }
 
 }  // namespace ostro

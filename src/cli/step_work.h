@@ -40,6 +40,7 @@ class StepWork : public RoutingObserver {
 
   const Model& model_;
   Operations operations_ = {}, every_row_ = {};
+  Operations every_logit_row_ = {};  // the logits, and what stands behind the last attention
   std::array<Arithmetic, kDTypes> arithmetic_ = {};
   uint64_t every_step_ = 0, bytes_ = 0;
 };

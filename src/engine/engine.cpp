@@ -206,6 +206,7 @@ bool Engine::run_step(const ForwardHooks& hooks) {
   ExpertCount experts(hooks.routing);
   ForwardHooks counted = hooks;
   if (drafter_) counted.routing = &experts;
+  counted.all_rows = hooks.all_rows || drafter_ != nullptr;
   const Rows logits = decoder_->forward(step.batch, *cache_, activations_, counted);
   const std::vector<Chosen> chosen = choose(step, logits);
   if (drafter_ && !draft_meter_.off()) follow(step);

@@ -77,13 +77,23 @@ Rows Decoder::forward_mtp(const Batch& batch, Rows states, KvCache& cache, Activ
   return project_logits(batch, weights.final_norm, weights.output, acts);
 }
 
+size_t Decoder::last_attention_block(size_t first, size_t end) const {
+  for (size_t b = end; b-- > first;) {
+    const auto& mixer = spec_.blocks[b].mixer;
+    if (std::holds_alternative<GqaSpec>(mixer) || std::holds_alternative<MlaSpec>(mixer)) return b;
+  }
+  return end;
+}
+
 void Decoder::run_blocks(size_t first, size_t end, const Batch& batch, KvCache& cache, Activations& acts,
                          const ForwardHooks& hooks) const {
-  const Rows stream = acts.stream.view();
+  const size_t last_attention = last_attention_block(first, end);
+  const bool all_rows = hooks.all_rows || hooks.hidden || spec_.whole_prompts();
   for (size_t b = first; b < end; ++b) {
     const BlockSpec& block = spec_.blocks[b];
     const BlockWeights& weights = weights_.blocks[b];
-    const Rows normed = acts.normed.resize(batch.rows(), spec_.width);
+    const Rows stream = acts.stream.view();
+    const Rows normed = acts.normed.resize(stream.rows, spec_.width);
     backend_.normalize(normed, stream, weights.norm, block.norm.kind, block.norm.eps);
     if (const auto* gqa = std::get_if<GqaSpec>(&block.mixer)) {
       gqa_forward(b, *gqa, std::get<GqaWeights>(weights.mixer), batch, cache, acts);
@@ -99,9 +109,16 @@ void Decoder::run_blocks(size_t first, size_t end, const Batch& batch, KvCache& 
       backend_.normalize(mixed, mixed, weights.post_norm, block.post_norm->kind, block.post_norm->eps);
     }
     backend_.add(stream, mixed);
+    // From here on no row reads another.
+    if (b == last_attention && !all_rows) {
+      if (batch.logit_rows.empty()) return;
+      backend_.gather(acts.last.resize(static_cast<int64_t>(batch.logit_rows.size()), spec_.width), stream,
+                      batch.logit_rows);
+      std::swap(acts.stream, acts.last);
+    }
     if (!ends_layer(spec_, b)) continue;
-    require_finite(stream, fmt::format("the output of layer {}", block.layer));
-    if (hooks.hidden) hooks.hidden(block.layer, batch, stream);
+    require_finite(acts.stream.view(), fmt::format("the output of layer {}", block.layer));
+    if (hooks.hidden) hooks.hidden(block.layer, batch, acts.stream.view());
   }
 }
 
@@ -240,9 +257,13 @@ Rows Decoder::project_logits(const Batch& batch, std::span<const float> norm_wei
   const Rows logits = acts.logits.resize(wanted, spec_.vocab);
   if (wanted == 0) return logits;
   const Rows last = acts.last.resize(wanted, spec_.width);
-  backend_.gather(last, acts.stream.view(), batch.logit_rows);
+  Rows stream = acts.stream.view();
+  if (stream.rows != wanted) {  // else they are alone already
+    backend_.gather(last, stream, batch.logit_rows);
+    stream = last;
+  }
   const NormSpec& norm = spec_.final_norm;
-  backend_.normalize(last, last, norm_weight, norm.kind, norm.eps);
+  backend_.normalize(last, stream, norm_weight, norm.kind, norm.eps);
   backend_.linear_fine(std::array{Product{output, logits}}, last);
   if (spec_.logit_scale != 1) backend_.scale(logits, spec_.logit_scale);
   require_finite(logits, "the logits, after the last layer");

@@ -45,9 +45,12 @@ struct Activations {
 
 // Watches the forward pass; every part may be null.
 struct ForwardHooks {
-  RoutingObserver* routing = nullptr;
+  RoutingObserver* routing = nullptr;  // sees the rows that run
   // After the last block of each layer: the residual stream [rows, width].
   std::function<void(int64_t layer, const Batch& batch, Rows stream)> hidden;
+  // All rows run to the end, as Decoder::states needs; else those without logits end behind the last attention, since
+  // no other row reads theirs.
+  bool all_rows = false;
 };
 
 class Decoder {
@@ -59,8 +62,8 @@ class Decoder {
   // Throws Error(File) naming the first layer whose output is not finite.
   Rows forward(const Batch& batch, KvCache& cache, Activations& acts, const ForwardHooks& hooks = {}) const;
 
-  // The states of all rows of the last forward, [rows, width], after the decoder's final norm or before it; valid until
-  // the next call of this.
+  // The states of all rows of the last forward, which had hooks.all_rows: [rows, width], after the decoder's final norm
+  // or before it; valid until the next call of this.
   Rows states(Activations& acts, bool normed) const;
   // Multi-token prediction (DeepSeek-V3, 2024, section 2.2): from the state of each row's position and, as the batch's
   // token, the one after that position, logits of the token after it. The module's cache is appended to.
@@ -80,7 +83,10 @@ class Decoder {
   // attended = attention of the batch's queries over what the cache holds
   void attend_cached(size_t block, const Batch& batch, const KvCache& cache, Rows attended, Rows query,
                      std::span<const float> sinks, Activations& acts) const;
-  // acts.stream through blocks [first, end)
+  // end where there is none
+  size_t last_attention_block(size_t first, size_t end) const;
+  // acts.stream through blocks [first, end); behind the last attention only the rows whose logits are wanted, unless
+  // all rows are, or hidden states, or an expert's capacity counts over all
   void run_blocks(size_t first, size_t end, const Batch& batch, KvCache& cache, Activations& acts,
                   const ForwardHooks& hooks) const;
   Rows project_logits(const Batch& batch, std::span<const float> norm, const Matrix& output, Activations& acts) const;
