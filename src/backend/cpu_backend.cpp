@@ -70,17 +70,22 @@ class CpuBackend final : public Backend {
       for (const Product& product : products) visit(product.weight.dtype);
     });
     panels_.clear();
-    for (const Product& product : products) add_panels(product.weight, product.out, 0, in.rows);
+    for (const Product& product : products) {
+      add_panels(product.weight, form(product.weight.dtype), product.out, 0, in.rows);
+    }
     run_panels(in);
   }
 
-  // Each row becomes two rows of int8 digits, x ~ scale * code + scale' * code', whose products are added.
+  // Each row becomes two rows of int8 digits, x ~ scale * code + scale' * code', whose products are added. Weights that
+  // are floats meet float32.
   void linear_fine(std::span<const Product> products, Rows in) noexcept override {
     std::vector<Product> coarse, fine;
     for (const Product& product : products) {
       (form(product.weight.dtype) == InputForm::Int8 ? fine : coarse).push_back(product);
     }
-    if (!coarse.empty()) linear(coarse, in);
+    panels_.clear();
+    for (const Product& product : coarse) add_panels(product.weight, InputForm::Float, product.out, 0, in.rows);
+    run_panels(in);
     if (fine.empty()) return;
 
     resize_int8(2 * in.rows, in.width);
@@ -104,7 +109,7 @@ class CpuBackend final : public Backend {
     panels_.clear();
     int64_t column = 0;
     for (const Product& product : fine) {
-      add_panels(product.weight, {digits.data + column, digits.rows, digits.width}, 0, digits.rows);
+      add_panels(product.weight, InputForm::Int8, {digits.data + column, digits.rows, digits.width}, 0, digits.rows);
       column += product.out.width;
     }
     run_panels(in);
@@ -127,7 +132,8 @@ class CpuBackend final : public Backend {
     panels_.clear();
     for (size_t e = 0; e + 1 < first_row.size(); ++e) {
       for (const GroupedProduct& product : products) {
-        add_panels(product.experts[e], product.out, first_row[e], first_row[e + 1] - first_row[e]);
+        const Matrix& weight = product.experts[e];
+        add_panels(weight, form(weight.dtype), product.out, first_row[e], first_row[e + 1] - first_row[e]);
       }
     }
     run_panels(in);
@@ -311,6 +317,7 @@ class CpuBackend final : public Backend {
   // One panel of outputs against a stretch of rows.
   struct Panel {
     Matrix weight;
+    InputForm form;  // of the rows it meets
     Rows out;
     int64_t first_output, first_row, rows;
   };
@@ -383,11 +390,11 @@ class CpuBackend final : public Backend {
     }
   }
 
-  void add_panels(const Matrix& weight, Rows out, int64_t first_row, int64_t rows) {
+  void add_panels(const Matrix& weight, InputForm form, Rows out, int64_t first_row, int64_t rows) {
     for (int64_t row = 0; row < rows; row += kMatmulRows) {
       const int64_t count = std::min(kMatmulRows, rows - row);
       for (int64_t output = 0; output < weight.rows; output += kPanelOutputs) {
-        panels_.push_back({weight, out, output, first_row + row, count});
+        panels_.push_back({weight, form, out, output, first_row + row, count});
       }
     }
   }
@@ -415,7 +422,7 @@ class CpuBackend final : public Backend {
         args.next = next.weight.row(next.first_output);
         args.next_bytes = std::min(kPanelOutputs, next.weight.rows - next.first_output) * next.weight.row_bytes;
       }
-      switch (form(weight.dtype)) {
+      switch (panel.form) {
         case InputForm::Float:
           kernels_.matmul_float(args, in.row(panel.first_row), in.width);
           break;

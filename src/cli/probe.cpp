@@ -48,6 +48,7 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   }
 #define OSTRO_VNNI(i) "vpdpbusd %%zmm12, %%zmm13, %%zmm" i "\n"
 #define OSTRO_WIDE_FMA(i) "vfmadd231ps %%zmm12, %%zmm13, %%zmm" i "\n"
+#define OSTRO_BF16(i) "vdpbf16ps %%zmm12, %%zmm13, %%zmm" i "\n"
 #define OSTRO_BYTE_PAIRS(i) \
   "vpmaddubsw %%ymm12, %%ymm13, %%ymm14\nvpmaddwd %%ymm15, %%ymm14, %%ymm14\nvpaddd %%ymm14, %%ymm" i ", %%ymm" i "\n"
 #define OSTRO_FMA(i) "vfmadd231ps %%ymm12, %%ymm13, %%ymm" i "\n"
@@ -56,6 +57,7 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 #define OSTRO_MULTIPLY_ADD(i) "movaps %%xmm12, %%xmm14\nmulps %%xmm13, %%xmm14\naddps %%xmm14, %%xmm" i "\n"
 
 OSTRO_LOOP(loop_vnni, "vzeroall\n", OSTRO_TWELVE(OSTRO_VNNI), "vzeroupper\n")
+OSTRO_LOOP(loop_bf16, "vzeroall\n", OSTRO_TWELVE(OSTRO_BF16), "vzeroupper\n")
 OSTRO_LOOP(loop_wide_fma, "vzeroall\n", OSTRO_TWELVE(OSTRO_WIDE_FMA), "vzeroupper\n")
 OSTRO_LOOP(loop_byte_pairs, "vzeroall\n", OSTRO_TWELVE(OSTRO_BYTE_PAIRS), "vzeroupper\n")
 OSTRO_LOOP(loop_fma, "vzeroall\n", OSTRO_TWELVE(OSTRO_FMA), "vzeroupper\n")
@@ -91,13 +93,14 @@ struct Loop {
   void (*run)(int64_t turns);
   double operations;  // a turn
 };
-// The widest first. bf16 on a machine without tiles is float32 after widening.
+// The widest first. bf16 on a machine without such products is float32 after widening.
 constexpr Loop kLoops[] = {
     {Arithmetic::Int8, "amx", loop_tile_bytes, 6 * 2 * 16 * 16 * 64},
     {Arithmetic::Int8, "avx512", loop_vnni, 12 * 2 * 64},
     {Arithmetic::Int8, "avx2", loop_byte_pairs, 12 * 2 * 32},
     {Arithmetic::Int8, "portable", loop_word_pairs, 12 * 2 * 8},
     {Arithmetic::Bf16, "amx", loop_tile_bf16, 6 * 2 * 16 * 16 * 32},
+    {Arithmetic::Bf16, "avx512-bf16", loop_bf16, 12 * 2 * 32},
     {Arithmetic::Float32, "avx512", loop_wide_fma, 12 * 2 * 16},
     {Arithmetic::Float32, "avx2", loop_fma, 12 * 2 * 8},
     {Arithmetic::Float32, "portable", loop_multiply_add, 12 * 2 * 4},

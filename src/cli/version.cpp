@@ -47,7 +47,7 @@ void print_version(bool json) {
   std::string label = "kernels";
   for (const auto& set : instruction_sets()) {
     const char* state = set.name == selected ? "used" : set.available ? "available" : "not on this machine";
-    text += fmt::format("{:<11}{:<10}{} ({})\n", std::exchange(label, ""), set.name, set.description, state);
+    text += fmt::format("{:<11}{:<13}{} ({})\n", std::exchange(label, ""), set.name, set.description, state);
   }
   text += "libraries ";
   for (const auto& [name, version] : used.items()) text += fmt::format(" {} {}", name, version.get<std::string>());

@@ -1,6 +1,6 @@
 # Kernels: one object per instruction set, compiled from the same kernel sources (cpu/*.inc) with its own flags and
 # exporting one table; cpu/select.cpp picks among them at run time.
-set(kernel_sets portable avx2 avx512 amx amx_soft)
+set(kernel_sets portable avx2 avx512 avx512_bf16 amx amx_soft)
 set(kernel_flags_portable "")
 set(kernel_flags_avx2 -mavx2 -mfma -mf16c)
 set(kernel_flags_avx512 ${kernel_flags_avx2} -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi
@@ -14,13 +14,14 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   # GCC 12 takes the undefined register inside its own AVX-512 intrinsics for a fault of ours (GCC bug 105593).
   list(APPEND kernel_flags_avx512 -Wno-maybe-uninitialized -Wno-uninitialized)
 endif()
+set(kernel_flags_avx512_bf16 ${kernel_flags_avx512} -mavx512bf16)
 set(kernel_flags_amx ${kernel_flags_avx512} -mamx-tile -mamx-int8 -mamx-bf16)
 set(kernel_flags_amx_soft "")
 
 # Only the sets in plain C++, the definition among them, run under the sanitizers: the others would take tens of minutes
 # to compile. tests/kernels compares them with the definition, on memory that ends before a forbidden page.
 if(OSTRO_SANITIZE)
-  foreach(set avx2 avx512 amx)
+  foreach(set avx2 avx512 avx512_bf16 amx)
     list(APPEND kernel_flags_${set} -fno-sanitize=all)
   endforeach()
 endif()

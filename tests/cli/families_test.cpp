@@ -186,7 +186,8 @@ TEST(Capacity, DroppedChoicesAreWritten) {
     return values;
   };
   for (const std::string ubatch : {"512", "5"}) {
-    const auto outcome = run_ostro({"logits", "-m", path, "--tokens", prompt, "-o", file, "--routing", "-ub", ubatch});
+    const auto outcome = run_ostro(
+        {"logits", "-m", path, "--tokens", prompt, "-o", file, "--routing", "-ub", ubatch, "--compute", "f32"});
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
     for (const std::string layer : {"1", "3"}) {
       const auto dropped = ids("routing." + layer + ".dropped"), expert = ids("routing." + layer + ".expert");

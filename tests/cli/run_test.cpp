@@ -18,7 +18,7 @@ TEST(Run, ChoosesTheTokensOfTheReference) {
   for (const std::string name : {"mixtral", "mistral-swa"}) {
     const auto reference = fixture("models/" + name + "/reference.safetensors");
     const auto outcome = run_ostro({"run", "-m", model(name), "--tokens", listed(integers(reference, "tokens")), "-n",
-                                    "24", "--temp", "0", "--ignore-eos", "-t", "1", "--json"});
+                                    "24", "--temp", "0", "--ignore-eos", "-t", "1", "--compute", "f32", "--json"});
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
     EXPECT_EQ(outcome.json()["tokens"], nlohmann::json(integers(reference, "greedy"))) << name;
   }

@@ -362,6 +362,23 @@ TEST_P(Kernels, Bf16Products) {
     table().matmul_bf16(args, &in[static_cast<size_t>(r * padded)], padded);
   }
   expect_same_bits(ours, single, "single rows");
+  // An even width, which interleaving needs, whose last stretch is no whole tile.
+  const int64_t even = width - 1;
+  const auto other = random_weight(DType::BF16, kPanelOutputs, even, 9);
+  for (int64_t r = 0; r < rows; ++r) in[static_cast<size_t>(r * padded + even)] = 0;
+  PanelArgs plain = panel_args(other, DType::BF16, even, kPanelOutputs, rows, scratch.get()), again = plain;
+  Fenced<float> expected(static_cast<size_t>(rows * kPanelOutputs)), repacked_out = expected;
+  plain.out = expected.data();
+  table().matmul_bf16(plain, in.data(), padded);
+  const auto repacked = interleaved(other, plain);
+  again.weight = repacked.data();
+  again.interleaved = true;
+  again.out = repacked_out.data();
+  table().matmul_bf16(again, in.data(), padded);
+  expect_same_bits(expected, repacked_out, "interleaved");
+  for (int64_t r = 0; r < rows; ++r) {
+    in[static_cast<size_t>(r * padded + even)] = f32_to_bf16(normal(6, static_cast<uint64_t>(r * width + even)));
+  }
   expect_products(ours, weight, args, rows, 3e-6, [&](int64_t r, int64_t k) {
     return static_cast<double>(bf16_to_f32(in[static_cast<size_t>(r * padded + k)]));
   });

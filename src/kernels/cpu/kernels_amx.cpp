@@ -26,6 +26,7 @@ constexpr const KernelTable& kVectorKernels = kernels_avx512;
 #include "kernels/cpu/unpack_panel.inc"
 #include "kernels/cpu/matmul.inc"
 #include "kernels/cpu/matmul_few_floats.inc"
+#include "kernels/cpu/bf16_panel.inc"
 #include "kernels/cpu/matmul_tiles.inc"
 // clang-format on
 

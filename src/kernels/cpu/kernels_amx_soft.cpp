@@ -23,6 +23,7 @@ constexpr const KernelTable& kVectorKernels = kernels_portable;
 #include "tensor/unpack.inc"
 #include "kernels/cpu/common.inc"
 #include "kernels/cpu/matmul.inc"
+#include "kernels/cpu/bf16_panel.inc"
 #include "kernels/cpu/matmul_tiles.inc"
 #include "kernels/cpu/attention.inc"
 #include "kernels/cpu/definition_only.inc"

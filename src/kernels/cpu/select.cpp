@@ -10,7 +10,8 @@
 
 namespace ostro {
 
-extern const KernelTable kernels_portable, kernels_avx2, kernels_avx512, kernels_amx, kernels_amx_soft;
+extern const KernelTable kernels_portable, kernels_avx2, kernels_avx512, kernels_avx512_bf16, kernels_amx,
+    kernels_amx_soft;
 
 namespace {
 
@@ -27,16 +28,17 @@ bool has_amx() {
   return bf16 && tile && int8 && request_amx();
 }
 
-// Tables over tiles have only products: the rest is that of the set below.
-KernelTable completed(const KernelTable& tiles, const KernelTable& vector) {
-  KernelTable table = vector;
-  table.name = tiles.name;
-  table.matmul_int8 = tiles.matmul_int8;
-  table.matmul_bf16 = tiles.matmul_bf16;
+// Some tables have only products: the rest is that of the set below.
+KernelTable completed(const KernelTable& products, const KernelTable& below) {
+  KernelTable table = below;
+  table.name = products.name;
+  if (products.matmul_int8 != nullptr) table.matmul_int8 = products.matmul_int8;
+  table.matmul_bf16 = products.matmul_bf16;
   return table;
 }
 
 std::vector<InstructionSet> list() {
+  static const KernelTable avx512_bf16 = completed(kernels_avx512_bf16, kernels_avx512);
   static const KernelTable amx = completed(kernels_amx, kernels_avx512);
   static const KernelTable amx_soft = completed(kernels_amx_soft, kernels_portable);
   __builtin_cpu_init();
@@ -46,6 +48,7 @@ std::vector<InstructionSet> list() {
                       __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
   return {
       {"amx", "AMX (int8, BF16) over AVX-512", &amx, avx512 && has_amx(), true},
+      {"avx512-bf16", "AVX-512 with VNNI and BF16", &avx512_bf16, avx512 && __builtin_cpu_supports("avx512bf16"), true},
       {"avx512", "AVX-512 with VNNI", &kernels_avx512, avx512, true},
       {"avx2", "AVX2 with FMA and F16C", &kernels_avx2, avx2, true},
       {"portable", "plain C++", &kernels_portable, true, true},
