@@ -90,7 +90,6 @@ class ModelDrafter final : public Drafter {
   ModelDrafter(const std::string& path, int64_t most, const DraftTarget& target)
       : Drafter(or_default(most, 4)),
         model_(load(path)),
-        backend_(target.backend),
         decoder_(model_->spec, model_->weights, target.backend),
         cache_(model_->spec, cache_options(target)) {
     check_vocabulary(path, target);
@@ -166,7 +165,6 @@ class ModelDrafter final : public Drafter {
   }
 
   std::unique_ptr<Model> model_;
-  Backend& backend_;
   Decoder decoder_;
   KvCache cache_;
   Activations acts_;
