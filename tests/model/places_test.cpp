@@ -28,7 +28,9 @@ TEST_P(PlacesTest, EachWeightIsHeldOnce) {
     const bool is_copied = std::regex_search(name, copied);
     (is_copied ? copies : in_place) += tensor.bytes.size();
     count += is_copied ? 1 : 0;
-    const auto same = [&](std::span<const std::byte> place) { return place.data() == tensor.bytes.data(); };
+    const auto same = [&bytes = tensor.bytes](std::span<const std::byte> place) {
+      return place.data() == bytes.data();
+    };
     EXPECT_EQ(std::ranges::any_of(weights.in_place, same), !is_copied) << name;
   }
   EXPECT_EQ(count > 0, std::string(GetParam().copied) != kNone);
