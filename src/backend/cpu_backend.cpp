@@ -62,7 +62,7 @@ class CpuBackend final : public Backend {
   std::string name() const override { return set_.description; }
   int threads() const override { return team_.size(); }
   bool reads_interleaved(DType type) const override {
-    return kernels_.reads_interleaved && (!is_quantized(type) || form(type) == InputForm::Int8);
+    return kernels_.reads_interleaved(type) && (!is_quantized(type) || form(type) == InputForm::Int8);
   }
 
   void linear(std::span<const Product> products, Rows in) noexcept override {
@@ -305,8 +305,8 @@ class CpuBackend final : public Backend {
 
   ProductKernel product_kernel(DType weight) const override {
     if (form(weight) == InputForm::Int8) {
-      return {Arithmetic::Int8, kernels_.unpacks_together(weight) ? "int8 products, 16 rows unpacked at once"
-                                                                  : "int8 products, unpacked row by row"};
+      return {Arithmetic::Int8, kernels_.reads_interleaved(weight) ? "int8 products, 16 rows unpacked at once"
+                                                                   : "int8 products, unpacked row by row"};
     }
     if (form(weight) == InputForm::Bf16) return {Arithmetic::Bf16, "bf16 products"};
     const bool codes = is_quantized(weight) || weight == DType::F8_E4M3;

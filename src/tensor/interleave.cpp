@@ -7,18 +7,26 @@
 namespace ostro {
 namespace {
 
-// Bytes of the binary16 scales before the words of a block, or -1: the type is not interleaved. What is left after the
-// last word is such a scale too.
+// Bytes of the scales before the words of a block, binary16 or one byte of MXFP4, or -1: the type is not interleaved.
+// What is left after the last word is a binary16 scale too.
 int64_t leading_scales(DType type) {
   switch (type) {
     case DType::Q4_0:
     case DType::Q5_0:
     case DType::Q8_0:
+    case DType::IQ1_S:
+    case DType::IQ2_XXS:
+    case DType::IQ2_XS:
+    case DType::IQ2_S:
+    case DType::IQ3_XXS:
+    case DType::IQ3_S:
     case DType::IQ4_NL:
       return 2;
     case DType::Q4_1:
     case DType::Q5_1:
       return 4;
+    case DType::MXFP4:
+      return 1;
     case DType::F32:
     case DType::F16:
     case DType::BF16:
@@ -27,7 +35,9 @@ int64_t leading_scales(DType type) {
     case DType::Q4_K:
     case DType::Q5_K:
     case DType::Q6_K:
+    case DType::IQ1_M:
     case DType::IQ4_XS:
+    case DType::TQ2_0:
       return 0;
     default:
       return -1;
@@ -42,7 +52,8 @@ void for_units(DType type, int64_t row_bytes, const Visit& visit) {
   const int64_t block_bytes = is_quantized(type) ? info(type).bytes : row_bytes;
   for (int64_t block = 0; block < row_bytes; block += block_bytes) {
     int64_t at = 0;
-    for (; at < scales; at += 2) visit(block + at, std::integral_constant<size_t, 2>{});
+    for (; at + 2 <= scales; at += 2) visit(block + at, std::integral_constant<size_t, 2>{});
+    for (; at < scales; ++at) visit(block + at, std::integral_constant<size_t, 1>{});
     for (; at + 4 <= block_bytes; at += 4) visit(block + at, std::integral_constant<size_t, 4>{});
     for (; at < block_bytes; at += 2) visit(block + at, std::integral_constant<size_t, 2>{});
   }

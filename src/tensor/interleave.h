@@ -2,9 +2,9 @@
 // with 16 outputs at a time finds its words side by side.
 //
 // Each whole group of 16 rows takes the same bytes as before. A row is a sequence of units (words of four bytes; where
-// a block's scales are binary16 that a word would cut through, those two bytes are a unit of their own), and the unit
-// at byte i of the 16 rows lies at 16 * i of the group, that of the first row first. Rows past the last whole group
-// stay as they are.
+// a block's scales are binary16 that a word would cut through, or a byte, each scale is a unit of its own), and the
+// unit at byte i of the 16 rows lies at 16 * i of the group, that of the first row first. Rows past the last whole
+// group stay as they are.
 #pragma once
 
 #include <cstddef>

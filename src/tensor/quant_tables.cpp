@@ -390,27 +390,87 @@ constexpr Table<uint64_t, 128> even_signs() {
   return table;
 }
 
+constexpr Table<uint8_t, 128> even_sign_bits() {
+  Table<uint8_t, 128> table{};
+  for (int i = 0; i < 128; ++i) {
+    table.at[i] = static_cast<uint8_t>(i | (std::popcount(static_cast<unsigned>(i)) & 1) << 7);
+  }
+  return table;
+}
+
+// Packed entries of eight pairs of bits, a byte each half.
+template <int kSize>
+constexpr LevelTable<kSize> pairs(const uint16_t (&packed)[kSize]) {
+  LevelTable<kSize> table{};
+  for (int i = 0; i < kSize; ++i) {
+    table.at[0][i] = static_cast<uint8_t>(packed[i] & 0xff);
+    table.at[1][i] = static_cast<uint8_t>(packed[i] >> 8);
+  }
+  return table;
+}
+
+// Packed entries of four levels of three bits in four.
+template <int kSize>
+constexpr LevelTable<kSize> triples(const uint16_t (&packed)[kSize]) {
+  LevelTable<kSize> table{};
+  for (int i = 0; i < kSize; ++i) {
+    for (int j = 0; j < 4; ++j) {
+      const int level = packed[i] >> (4 * j) & 7;
+      table.at[0][i] |= static_cast<uint8_t>((level & 3) << (2 * j));
+      table.at[1][i] |= static_cast<uint8_t>(level >> 2 << j);
+    }
+  }
+  return table;
+}
+
+template <int kBits, int kLevels>
+constexpr Table<uint8_t, 64> signed_codes(const int (&level)[kLevels], int zero) {
+  Table<uint8_t, 64> table{};
+  for (int i = 0; i < 64; ++i) {
+    const int value = level[i & ((1 << kBits) - 1)];
+    table.at[i] = static_cast<uint8_t>((i >> kBits & 1) != 0 ? zero - value : zero + value);
+  }
+  return table;
+}
+
+constexpr Table<uint8_t, 64> shifted_codes(const int (&level)[4], int zero) {
+  Table<uint8_t, 64> table{};
+  for (int i = 0; i < 64; ++i) table.at[i] = static_cast<uint8_t>(zero + level[i & 3] + ((i >> 2 & 1) != 0 ? -1 : 1));
+  return table;
+}
+
 constexpr Table<uint8_t, 16> codes(const int (&values)[16], int zero) {
   Table<uint8_t, 16> table{};
   for (int i = 0; i < 16; ++i) table.at[i] = static_cast<uint8_t>(zero + values[i]);
   return table;
 }
 
-constexpr int kIq1Levels[] = {-8, 0, 8, 0};
-constexpr int kIq2Levels[] = {8, 25, 43, 0};
-constexpr int kIq3XxsLevels[] = {4, 12, 20, 28, 36, 44, 52, 62, 0, 0, 0, 0, 0, 0, 0, 0};
-constexpr int kIq3SLevels[] = {1, 3, 5, 7, 9, 11, 13, 15, 0, 0, 0, 0, 0, 0, 0, 0};
+constexpr int kIq1Values[] = {-8, 0, 8, 0};
+constexpr int kIq2Values[] = {8, 25, 43, 0};
+constexpr int kIq3XxsValues[] = {4, 12, 20, 28, 36, 44, 52, 62, 0, 0, 0, 0, 0, 0, 0, 0};
+constexpr int kIq3SValues[] = {1, 3, 5, 7, 9, 11, 13, 15, 0, 0, 0, 0, 0, 0, 0, 0};
 
 }  // namespace
 
-constinit const Table<uint64_t, 2048> kIq1Grid = expand<uint64_t, 2, 16>(kIq1Packed, kIq1Levels);
-constinit const Table<uint64_t, 256> kIq2XxsGrid = expand<uint64_t, 2, 64>(kIq2XxsPacked, kIq2Levels);
-constinit const Table<uint64_t, 512> kIq2XsGrid = expand<uint64_t, 2, 64>(kIq2XsPacked, kIq2Levels);
-constinit const Table<uint64_t, 1024> kIq2SGrid = expand<uint64_t, 2, 64>(kIq2SPacked, kIq2Levels);
-constinit const Table<uint32_t, 256> kIq3XxsGrid = expand<uint32_t, 4, 64>(kIq3XxsPacked, kIq3XxsLevels);
-constinit const Table<uint32_t, 512> kIq3SGrid = expand<uint32_t, 4, 16>(kIq3SPacked, kIq3SLevels);
+constinit const Table<uint64_t, 2048> kIq1Grid = expand<uint64_t, 2, 16>(kIq1Packed, kIq1Values);
+constinit const Table<uint64_t, 256> kIq2XxsGrid = expand<uint64_t, 2, 64>(kIq2XxsPacked, kIq2Values);
+constinit const Table<uint64_t, 512> kIq2XsGrid = expand<uint64_t, 2, 64>(kIq2XsPacked, kIq2Values);
+constinit const Table<uint64_t, 1024> kIq2SGrid = expand<uint64_t, 2, 64>(kIq2SPacked, kIq2Values);
+constinit const Table<uint32_t, 256> kIq3XxsGrid = expand<uint32_t, 4, 64>(kIq3XxsPacked, kIq3XxsValues);
+constinit const Table<uint32_t, 512> kIq3SGrid = expand<uint32_t, 4, 16>(kIq3SPacked, kIq3SValues);
 constinit const Table<uint64_t, 256> kByteMask = byte_masks();
 constinit const Table<uint64_t, 128> kEvenSigns = even_signs();
+constinit const Table<uint8_t, 128> kEvenSignBits = even_sign_bits();
+constinit const LevelTable<2048> kIq1Levels = pairs(kIq1Packed);
+constinit const LevelTable<256> kIq2XxsLevels = pairs(kIq2XxsPacked);
+constinit const LevelTable<512> kIq2XsLevels = pairs(kIq2XsPacked);
+constinit const LevelTable<1024> kIq2SLevels = pairs(kIq2SPacked);
+constinit const LevelTable<256> kIq3XxsLevels = triples(kIq3XxsPacked);
+constinit const LevelTable<512> kIq3SLevels = triples(kIq3SPacked);
+constinit const Table<uint8_t, 64> kIq1Codes = shifted_codes(kIq1Values, 16);
+constinit const Table<uint8_t, 64> kIq2Codes = signed_codes<2>(kIq2Values, 64);
+constinit const Table<uint8_t, 64> kIq3XxsCodes = signed_codes<3>(kIq3XxsValues, 64);
+constinit const Table<uint8_t, 64> kIq3SCodes = signed_codes<3>(kIq3SValues, 16);
 constinit const Table<uint8_t, 16> kIq4Codes = codes(kIq4Values, 128);
 constinit const Table<uint8_t, 16> kMxfp4Codes = codes(kMxfp4Values, 16);
 

@@ -227,7 +227,7 @@ void check_int8_products(const KernelTable& table, DType type, int64_t width, in
     }
     expect_same_bits(ours, few, "a few rows at a time");
   }
-  if (table.reads_interleaved && can_interleave(type, width)) {
+  if (table.reads_interleaved(type) && can_interleave(type, width)) {
     const auto repacked = interleaved(weight, args);
     PanelArgs again = args;
     again.weight = repacked.data();
@@ -312,7 +312,7 @@ void check_float_products(const KernelTable& table, DType type, int64_t width, i
     }
     expect_same_bits(ours, few, "a few rows at a time");
   }
-  if (table.reads_interleaved && can_interleave(type, width) && !is_quantized(type)) {
+  if (table.reads_interleaved(type) && can_interleave(type, width) && !is_quantized(type)) {
     const auto repacked = interleaved(weight, args);
     PanelArgs again = args;
     again.weight = repacked.data();

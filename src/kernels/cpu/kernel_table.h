@@ -46,7 +46,7 @@ struct PanelArgs {
   const float* scales;  // F8_E4M3: as in Matrix, for this panel's first row; null: none
   int64_t scale_stride;
   int64_t scale_row;
-  bool interleaved;  // whole groups of 16 rows lie as tensor/interleave.h says; only where the table reads that
+  bool interleaved;  // whole groups of 16 rows lie as tensor/interleave.h says; only where the table reads them so
   int64_t width;     // inputs
   int64_t outputs;   // 1 .. kPanelOutputs
   float* out;        // [rows, outputs], out_stride floats between rows
@@ -90,9 +90,9 @@ inline constexpr size_t kScratchBytes = 1u << 20;
 
 struct KernelTable {
   const char* name;
-  bool reads_interleaved;
-  // Whether whole panels of a quantised type are unpacked 16 rows at once; else a row after the other, which is slower.
-  bool (*unpacks_together)(DType type);
+  // Whether rows of a type may come interleaved (tensor/interleave.h). Those of quantised types are then unpacked 16 at
+  // once; types that may not are unpacked a row after the other, which is slower.
+  bool (*reads_interleaved)(DType type);
 
   // Products. int8: quantised weights with int8 activations. float32: any weight, dequantised, with float32
   // activations. bf16: BF16 weights with activations rounded to BF16; null where the set has no such product.

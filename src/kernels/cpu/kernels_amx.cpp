@@ -23,6 +23,7 @@ constexpr const KernelTable& kVectorKernels = kernels_avx512;
 #include "kernels/cpu/tile_amx.inc"
 #include "tensor/unpack.inc"
 #include "kernels/cpu/common.inc"
+#include "kernels/cpu/unpack_grid.inc"
 #include "kernels/cpu/unpack_panel.inc"
 #include "kernels/cpu/matmul.inc"
 #include "kernels/cpu/matmul_few_floats.inc"

@@ -18,6 +18,7 @@ namespace {
 #include "kernels/cpu/simd_avx2.inc"
 #include "tensor/unpack.inc"
 #include "kernels/cpu/common.inc"
+#include "kernels/cpu/unpack_grid.inc"
 #include "kernels/cpu/unpack_panel.inc"
 #include "kernels/cpu/matmul.inc"
 #include "kernels/cpu/matmul_few_floats.inc"
