@@ -30,6 +30,8 @@ struct BenchFlags {
   std::string shape, type = "q4_k_m", write;
   int64_t layers = 0, repetitions = 5;
   int64_t experts = 0, top_k = 0, expert_width = 0;  // over those of the shape; 0: its own
+  int64_t window = -1;                               // -1: its own
+  bool changes_shape() const { return experts > 0 || top_k > 0 || expert_width > 0 || window >= 0; }
   std::vector<int64_t> prompts = {512}, predicts = {128}, batches = {1}, depths = {0}, threads;
   bool same_token = false, json = false;
 };
@@ -56,15 +58,17 @@ std::vector<BenchTest> list_tests(const BenchFlags& flags) {
 
 ModelSpec shape_spec(const BenchFlags& flags) {
   ModelSpec spec = published_shape(flags.shape, flags.layers);
-  if (flags.experts == 0 && flags.top_k == 0 && flags.expert_width == 0) return spec;
+  if (!flags.changes_shape()) return spec;
   for (BlockSpec& block : spec.blocks) {
+    auto* gqa = std::get_if<GqaSpec>(&block.mixer);
+    if (gqa != nullptr && flags.window >= 0) gqa->window = flags.window;
     auto* moe = std::get_if<MoeSpec>(&block.mixer);
     if (moe == nullptr) continue;
     if (flags.experts > 0) moe->router.experts = flags.experts;
     if (flags.top_k > 0) moe->router.top_k = flags.top_k;
     if (flags.expert_width > 0) moe->expert.inner = flags.expert_width;
   }
-  validate(spec, fmt::format("--shape {} with other experts", flags.shape));
+  validate(spec, fmt::format("--shape {} with changes", flags.shape));
   return spec;
 }
 
@@ -73,6 +77,7 @@ std::string shape_name(const BenchFlags& flags, const ModelSpec& spec) {
   if (flags.experts > 0) name += fmt::format(" {} experts", flags.experts);
   if (flags.top_k > 0) name += fmt::format(" top {}", flags.top_k);
   if (flags.expert_width > 0) name += fmt::format(" x{}", flags.expert_width);
+  if (flags.window >= 0) name += flags.window > 0 ? fmt::format(" window {}", flags.window) : " no window";
   return name;
 }
 
@@ -192,8 +197,8 @@ void bench(const BenchFlags& flags) {
   if (!flags.shape.empty() && !flags.model.model.empty())
     throw_error(ErrorKind::Usage, "-m and --shape: expected one of them");
   if (flags.shape.empty() && !flags.write.empty()) throw_error(ErrorKind::Usage, "--write needs --shape");
-  if (flags.shape.empty() && flags.experts + flags.top_k + flags.expert_width > 0)
-    throw_error(ErrorKind::Usage, "--experts, --top-k and --expert-width need --shape");
+  if (flags.shape.empty() && flags.changes_shape())
+    throw_error(ErrorKind::Usage, "--experts, --top-k, --expert-width and --window need --shape");
   const std::vector<BenchTest> tests = list_tests(flags);
 
   std::unique_ptr<Engine> engine;  // owns the model where it comes from a file
@@ -281,6 +286,8 @@ void add_bench(CLI::App& app) {
   add_integer(*verb, "--experts", flags->experts, 0, kMostExperts, "Experts of a layer; 0: the shape's")->group(random);
   add_integer(*verb, "--top-k", flags->top_k, 0, kMostExperts, "Of which a token uses; 0: the shape's")->group(random);
   add_integer(*verb, "--expert-width", flags->expert_width, 0, kMost, "Their inner width; 0: the shape's")
+      ->group(random);
+  add_integer(*verb, "--window", flags->window, -1, kMost, "Positions that attention sees; 0: all, -1: the shape's")
       ->group(random);
   add_choice(*verb, "--type", flags->type, quant_mix_names(), "The mix of types, as in ostro quantize")
       ->type_name("TYPE")

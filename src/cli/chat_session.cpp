@@ -155,6 +155,9 @@ std::string ChatSession::statistics() const {
 }
 
 std::string ChatSession::routing() const {
+  const bool sparse = std::ranges::any_of(
+      engine_.spec().blocks, [](const BlockSpec& block) { return std::holds_alternative<MoeSpec>(block.mixer); });
+  if (!sparse) return "This model is dense: it has no experts.\n";
   const std::string table = routing_.table();
   return table.empty() ? "No token went through experts yet.\n" : table;
 }

@@ -173,6 +173,19 @@ TEST(Bench, ChangesTheExpertsOfAShape) {
   EXPECT_EQ(wide["active_parameters"].get<int64_t>() - few["active_parameters"].get<int64_t>(), 2 * expert);
 }
 
+TEST(Bench, ChangesTheWindowOfAShape) {
+  const auto bytes = [](const std::string& window) {
+    const auto outcome = run_ostro({"bench", "--shape", "mistral-7b", "--layers", "1", "--type", "q4_0", "--window",
+                                    window, "-p", "0", "-n", "1", "-d", "100", "-r", "1", "--json"});
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    return outcome.json()["results"][0]["bytes_per_token"].get<int64_t>();
+  };
+  EXPECT_GT(bytes("0"), bytes("32"));
+  const auto file = run_ostro({"bench", "-m", model("mixtral"), "--window", "64"});
+  EXPECT_EQ(file.exit_code, 1);
+  EXPECT_NE(file.err.find("--shape"), std::string::npos) << file.err;
+}
+
 TEST(Version, ListsWhatIsUsed) {
   const auto json = run_ostro({"version", "--json"}).json();
   EXPECT_TRUE(json["libraries"].contains("fmt"));
@@ -190,10 +203,10 @@ class Chat : public ::testing::Test {
          "{% for m in messages %}{{ m.role[0] }}:{{ m.content }};{% endfor %}{% if add_generation_prompt %}a:{% endif "
          "%}");
   }
-  Outcome chat(const std::string& input, std::vector<std::string> more = {}) {
+  Outcome chat(const std::string& input, std::vector<std::string> more = {}, const std::string& of = "mixtral.gguf") {
     std::vector<std::string> arguments = {
-        "chat", "-m", model("mixtral.gguf"), "--chat-template", (folder_ / "format").string(), "-n", "6", "--temp", "0",
-        "-t",   "1",  "--ignore-eos"};
+        "chat", "-m", model(of), "--chat-template", (folder_ / "format").string(), "-n", "6", "--temp",
+        "0",    "-t", "1",       "--ignore-eos"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return run_ostro(arguments, input);
   }
@@ -218,6 +231,12 @@ TEST_F(Chat, KeepsTheConversationAndItsCache) {
   const auto whole = chat("one\ntwo\nthree\n", {"--system", "be brief", "--json"});
   EXPECT_EQ(on.out, whole.out.substr(whole.out.size() - on.out.size()));
   EXPECT_NE(on.out, "");
+}
+
+TEST_F(Chat, SaysThatADenseModelRoutesNothing) {
+  const auto dense = chat("one\n/routing\n", {}, "mistral-full.gguf");
+  EXPECT_NE(dense.out.find("no experts"), std::string::npos) << dense.out << dense.err;
+  EXPECT_NE(chat("/routing\n").out.find("No token"), std::string::npos);
 }
 
 TEST_F(Chat, RegeneratesAndClears) {
