@@ -134,22 +134,28 @@ std::string kernel_lines(const std::vector<TypeWork>& types) {
   return lines;
 }
 
-constexpr const char* kHeader =
-    "| model                          |     size |   params | test       |   t/s median |      min |      max | "
-    "GB/token | bandwidth |  Gop/s | of peak |\n"
-    "| ------------------------------ | -------: | -------: | ---------- | -----------: | -------: | -------: | "
-    "-------: | --------: | -----: | ------: |\n";
+constexpr size_t kNameWidth = 30, kTestWidth = 12;
+
+std::string table_header(size_t name_width) {
+  return fmt::format(
+      "| {:<{}} |     size |   params | {:<{}} |   t/s median |      min |      max | GB/token | bandwidth |  Gop/s | "
+      "of peak |\n"
+      "| {:-<{}} | -------: | -------: | {:-<{}} | -----------: | -------: | -------: | -------: | --------: | -----: "
+      "| "
+      "------: |\n",
+      "model", name_width, "test", kTestWidth, "", name_width, "", kTestWidth);
+}
 
 std::string table_row(const Model& model, const std::string& name, const BenchOutcome& outcome, bool many_threads) {
+  const size_t width = std::max(kNameWidth, name.size());
   const std::string test = outcome.test.name() + (many_threads ? fmt::format(" t{}", outcome.test.threads) : "");
   const std::string share = outcome.test.prompt > 0 ? "" : fmt::format("{:.0f} %", 100 * outcome.bandwidth_share());
   return fmt::format(
-      "| {:<30} | {:>8} | {:>6.2f} B | {:<10} | {:>12.2f} | {:>8.2f} | {:>8.2f} | {:>8.3f} | {:>9} | {:>6.0f} | "
+      "| {:<{}} | {:>8} | {:>6.2f} B | {:<{}} | {:>12.2f} | {:>8.2f} | {:>8.2f} | {:>8.3f} | {:>9} | {:>6.0f} | "
       "{:>5.1f} % |\n",
-      name.substr(name.size() > 30 ? name.size() - 30 : 0), in_gigabytes(model_bytes(model)),
-      static_cast<double>(model.spec.parameters()) / 1e9, test, outcome.median(), outcome.speeds.front(),
-      outcome.speeds.back(), outcome.bytes_per_token / 1e9, share, outcome.operations_per_second() / 1e9,
-      100 * outcome.peak_share());
+      name, width, in_gigabytes(model_bytes(model)), static_cast<double>(model.spec.parameters()) / 1e9, test,
+      kTestWidth, outcome.median(), outcome.speeds.front(), outcome.speeds.back(), outcome.bytes_per_token / 1e9, share,
+      outcome.operations_per_second() / 1e9, 100 * outcome.peak_share());
 }
 
 ordered_json by_arithmetic(const Operations& values) {
@@ -239,7 +245,7 @@ void bench(const BenchFlags& flags) {
     if (flags.json) {
       results.push_back(as_json(*outcome));
     } else {
-      if (i == 0) write_out(kHeader);
+      if (i == 0) write_out(table_header(std::max(kNameWidth, name.size())));
       write_out(table_row(model, name, *outcome, flags.threads.size() > 1));
     }
     if (!flags.json && (i + 1 == tests.size() || tests[i + 1].threads != tests[i].threads))
