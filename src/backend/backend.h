@@ -142,7 +142,7 @@ class Backend {
   // One row of float32 as `type` (F32, F16, BF16, Q8_0), for the KV cache.
   virtual void store_row(std::byte* out, DType type, std::span<const float> in) noexcept = 0;
 
-  virtual ProductKernel product_kernel(DType weight) const = 0;
+  virtual ProductKernel product_kernel(DType weight, bool interleaved) const = 0;
 };
 
 struct BackendOptions {

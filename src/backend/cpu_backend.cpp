@@ -303,10 +303,11 @@ class CpuBackend final : public Backend {
     kernels_.from_float(out, type, in.data(), static_cast<int64_t>(in.size()));
   }
 
-  ProductKernel product_kernel(DType weight) const override {
+  ProductKernel product_kernel(DType weight, bool interleaved) const override {
     if (form(weight) == InputForm::Int8) {
-      return {Arithmetic::Int8, kernels_.reads_interleaved(weight) ? "int8 products, 16 rows unpacked at once"
-                                                                   : "int8 products, unpacked row by row"};
+      return {Arithmetic::Int8, kernels_.unpacks_together(weight, interleaved)
+                                    ? "int8 products, 16 rows unpacked at once"
+                                    : "int8 products, unpacked row by row"};
     }
     if (form(weight) == InputForm::Bf16) return {Arithmetic::Bf16, "bf16 products"};
     const bool codes = is_quantized(weight) || weight == DType::F8_E4M3;

@@ -36,7 +36,8 @@ std::vector<TypeWork> product_types(const Model& model, const Backend& backend) 
   std::map<DType, TypeWork> types;
   visit_products(model, [&](const TensorId& id, const Matrix& matrix) {
     const DType type = used_type(id.role, matrix);
-    auto& work = types.try_emplace(type, TypeWork{type, 0, 0, backend.product_kernel(type)}).first->second;
+    auto& work =
+        types.try_emplace(type, TypeWork{type, 0, 0, backend.product_kernel(type, matrix.interleaved)}).first->second;
     work.parameters += matrix.rows * matrix.cols;
     work.bytes += static_cast<uint64_t>(matrix.rows * row_bytes(type, matrix.cols));
   });
@@ -48,7 +49,7 @@ std::vector<TypeWork> product_types(const Model& model, const Backend& backend) 
 
 StepWork::StepWork(const Model& model, const Backend& backend) : model_(model) {
   for (size_t i = 0; i < arithmetic_.size(); ++i)
-    arithmetic_[i] = backend.product_kernel(static_cast<DType>(i)).arithmetic;
+    arithmetic_[i] = backend.product_kernel(static_cast<DType>(i), true).arithmetic;
   visit_products(model, [&](const TensorId& id, const Matrix& matrix) {
     if (is_expert(id.role)) return;
     every_step_ += matrix.bytes();

@@ -49,13 +49,14 @@ struct OwnedRows {
 
 TEST(CpuBackend, SaysHowItMultiplies) {
   const auto automatic = make_cpu_backend({1, Compute::Auto}), exact = make_cpu_backend({1, Compute::F32});
-  EXPECT_EQ(automatic->product_kernel(DType::Q4_K).arithmetic, Arithmetic::Int8);
-  EXPECT_THAT(automatic->product_kernel(DType::TQ1_0).words, testing::HasSubstr("row by row"));
-  EXPECT_EQ(automatic->product_kernel(DType::F32).arithmetic, Arithmetic::Float32);
-  EXPECT_THAT(automatic->product_kernel(DType::F8_E4M3).words, testing::HasSubstr("dequantised"));
-  EXPECT_EQ(exact->product_kernel(DType::BF16).arithmetic, Arithmetic::Float32);
-  EXPECT_THAT(exact->product_kernel(DType::Q4_K).words, testing::HasSubstr("dequantised"));
-  EXPECT_THAT(exact->product_kernel(DType::F32).words, testing::Not(testing::HasSubstr("dequantised")));
+  EXPECT_EQ(automatic->product_kernel(DType::Q4_K, true).arithmetic, Arithmetic::Int8);
+  EXPECT_THAT(automatic->product_kernel(DType::TQ1_0, true).words, testing::HasSubstr("row by row"));
+  EXPECT_THAT(automatic->product_kernel(DType::IQ2_S, false).words, testing::HasSubstr("row by row"));
+  EXPECT_EQ(automatic->product_kernel(DType::F32, true).arithmetic, Arithmetic::Float32);
+  EXPECT_THAT(automatic->product_kernel(DType::F8_E4M3, true).words, testing::HasSubstr("dequantised"));
+  EXPECT_EQ(exact->product_kernel(DType::BF16, true).arithmetic, Arithmetic::Float32);
+  EXPECT_THAT(exact->product_kernel(DType::Q4_K, true).words, testing::HasSubstr("dequantised"));
+  EXPECT_THAT(exact->product_kernel(DType::F32, true).words, testing::Not(testing::HasSubstr("dequantised")));
 }
 
 TEST(CpuBackend, LinearIsTheSameForAnyThreadsAndBatch) {

@@ -90,9 +90,10 @@ inline constexpr size_t kScratchBytes = 1u << 20;
 
 struct KernelTable {
   const char* name;
-  // Whether rows of a type may come interleaved (tensor/interleave.h). Those of quantised types are then unpacked 16 at
-  // once; types that may not are unpacked a row after the other, which is slower.
+  // Whether rows of a type may come interleaved (tensor/interleave.h), and whether 16 rows of a quantised type are
+  // unpacked at once where they do, or lie as files have them; else a row after the other, which is slower.
   bool (*reads_interleaved)(DType type);
+  bool (*unpacks_together)(DType type, bool interleaved);
 
   // Products. int8: quantised weights with int8 activations. float32: any weight, dequantised, with float32
   // activations. bf16: BF16 weights with activations rounded to BF16; null where the set has no such product.
