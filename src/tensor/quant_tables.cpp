@@ -384,17 +384,18 @@ constexpr Table<uint64_t, 256> byte_masks() {
   return table;
 }
 
-constexpr Table<uint64_t, 128> even_signs() {
-  Table<uint64_t, 128> table{};
-  for (int i = 0; i < 128; ++i) table.at[i] = byte_mask(i | (std::popcount(static_cast<unsigned>(i)) & 1) << 7);
-  return table;
-}
-
+// Seven signs and the eighth that makes the number of minus signs even.
 constexpr Table<uint8_t, 128> even_sign_bits() {
   Table<uint8_t, 128> table{};
   for (int i = 0; i < 128; ++i) {
     table.at[i] = static_cast<uint8_t>(i | (std::popcount(static_cast<unsigned>(i)) & 1) << 7);
   }
+  return table;
+}
+
+constexpr Table<uint64_t, 128> even_signs() {
+  Table<uint64_t, 128> table{};
+  for (int i = 0; i < 128; ++i) table.at[i] = byte_mask(even_sign_bits().at[i]);
   return table;
 }
 
